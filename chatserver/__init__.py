@@ -1,0 +1,1 @@
+"""The chat server that rental marketplaces put beside their own application."""

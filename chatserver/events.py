@@ -1,0 +1,133 @@
+"""Every event that the server sends to clients, and the protocol that carries them.
+
+Services publish an event after the commit that it tells of; `chatserver.realtime`
+turns it into rooms and payloads. Publishing is a hint: PostgreSQL is the truth,
+and a client that misses an event finds out by `rev` and asks `sync`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from chatserver.models import Conversation, Message, Presence
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSent:
+    """To every device of both participants, once each, the sender's included."""
+
+    message: Message
+    participants: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageUpdated:
+    message: Message
+    participants: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDeleted:
+    message: Message
+    participants: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationChanged:
+    """It was created, archived or closed; each participant gets their own view."""
+
+    views: Mapping[UUID, Conversation]
+
+
+@dataclass(frozen=True, slots=True)
+class TypingChanged:
+    """To the conversation's room, but not to the sockets of the one who is typing."""
+
+    conversation_id: UUID
+    user_id: UUID
+    is_typing: bool
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    """To the sockets in a room of a conversation with that user, but not the user's own."""
+
+    presence: Presence
+    conversation_ids: tuple[UUID, ...]
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReceipt:
+    """`delivered_to` holds everything up to `seq`; `message_id` is the message `seq`."""
+
+    conversation_id: UUID
+    message_id: UUID
+    seq: int
+    delivered_to: UUID
+    delivered_at: datetime
+    rev: int
+    participants: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReceipt:
+    """`read_by` has read everything up to `seq`, which says that it was delivered too."""
+
+    conversation_id: UUID
+    message_id: UUID
+    seq: int
+    read_by: UUID
+    read_at: datetime
+    rev: int
+    participants: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadChanged:
+    """To the user's own devices.
+
+    `version` counts the changes of all the user's counters in their order. Events of
+    different transactions may be published in another order, and an `unread` replaces
+    what was told before: so the publisher looks at it.
+    """
+
+    user_id: UUID
+    conversation_id: UUID
+    unread_count: int
+    total_unread_count: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadMoved:
+    """A hint that something may have been missed."""
+
+    conversation_id: UUID
+    last_seq: int
+    rev: int
+    participants: tuple[UUID, ...]
+
+
+Event = (
+    MessageSent
+    | MessageUpdated
+    | MessageDeleted
+    | ConversationChanged
+    | TypingChanged
+    | PresenceChanged
+    | DeliveryReceipt
+    | ReadReceipt
+    | UnreadChanged
+    | HeadMoved
+)
+
+
+class Publisher(Protocol):
+    """Carries events to clients: at most once, in the order of the calls on this node."""
+
+    def publish(self, event: Event) -> None:
+        """Hand `event` over and return at once: never blocks, never raises."""

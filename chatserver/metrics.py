@@ -1,0 +1,131 @@
+"""Prometheus metrics: what they are called, what they count, and how they are rendered."""
+
+from collections.abc import Callable, Sequence
+
+from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
+from aioprometheus.renderer import render
+
+from chatserver.models import MessageType, Role
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, float("inf"))
+DELIVERY_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, float("inf"))
+BATCH_SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, float("inf"))
+
+
+class Metrics:
+    """The metrics of one node. Labels have few values: never an id, a name or an address."""
+
+    def __init__(self) -> None:
+        self._registry = Registry()
+        self._collect: list[Callable[[], None]] = []
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self._sockets = gauge(
+            "websocket_connections_total", "Open Socket.IO connections, by user_role"
+        )
+        self._sent = counter("chat_messages_sent_total", "Messages stored, by message_type")
+        self._delivery = histogram(
+            "chat_message_delivery_seconds",
+            "From a message's created_at to its hand-over to the sockets of this node",
+            DELIVERY_SECONDS,
+        )
+        self._errors = counter(
+            "websocket_errors_total", "Socket.IO faults and refusals, by error_type"
+        )
+        self._send = histogram(
+            "chat_send_seconds", "From a send's arrival to its acknowledgement, by door", SECONDS
+        )
+        self._commit = histogram(
+            "chat_commit_seconds", "How long one group commit of messages took", SECONDS
+        )
+        self._batch = histogram(
+            "chat_commit_batch_size", "Messages in one group commit", BATCH_SIZES
+        )
+        self._events = counter("chat_events_total", "Client events, by event and result")
+        self._requests = histogram(
+            "http_request_seconds", "REST requests, by method, route and status", SECONDS
+        )
+        self._default_partition = gauge(
+            "chat_default_partition_in_use", "1 when messages lie in no monthly partition"
+        )
+        self._pool_size = gauge("chat_database_pool_size", "Connections the pool may open")
+        self._pool_used = gauge("chat_database_pool_used", "Connections in use now")
+        self._engines = gauge(
+            "chat_engineio_connections", "Open Engine.IO connections, by transport"
+        )
+        self._closed = counter(
+            "chat_engineio_closed_total", "Closed Engine.IO connections, by reason"
+        )
+        self._unpublished = gauge("chat_publish_queue", "Events that wait to be sent to sockets")
+
+    def session_opened(self, role: Role) -> None:
+        """A socket has proven who it is."""
+        self._sockets.inc({"user_role": role.value})
+
+    def session_closed(self, role: Role) -> None:
+        self._sockets.dec({"user_role": role.value})
+
+    def socket_opened(self, transport: str) -> None:
+        """An Engine.IO connection has opened, nothing proven yet."""
+        self._engines.inc({"transport": transport})
+
+    def socket_upgraded(self) -> None:
+        self._engines.dec({"transport": "polling"})
+        self._engines.inc({"transport": "websocket"})
+
+    def socket_closed(self, transport: str, reason: str) -> None:
+        self._engines.dec({"transport": transport})
+        self._closed.inc({"reason": reason})
+
+    def error(self, kind: str) -> None:
+        """A fault or a refusal of a socket."""
+        self._errors.inc({"error_type": kind})
+
+    def message_sent(self, message_type: MessageType) -> None:
+        self._sent.inc({"message_type": message_type.value})
+
+    def message_delivered(self, seconds: float) -> None:
+        self._delivery.observe({}, seconds)
+
+    def send_answered(self, door: str, seconds: float) -> None:
+        self._send.observe({"door": door}, seconds)
+
+    def committed(self, size: int, seconds: float) -> None:
+        self._batch.observe({}, float(size))
+        self._commit.observe({}, seconds)
+
+    def event_handled(self, event: str, result: str) -> None:
+        """`result` is "ok" or the code of the error."""
+        self._events.inc({"event": event, "result": result})
+
+    def request_handled(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests.observe({"method": method, "route": route, "status": str(status)}, seconds)
+
+    def default_partition_in_use(self, is_in_use: bool) -> None:
+        self._default_partition.set({}, int(is_in_use))
+
+    def pool(self, size: int, used: int) -> None:
+        self._pool_size.set({}, size)
+        self._pool_used.set({}, used)
+
+    def publish_queue(self, length: int) -> None:
+        self._unpublished.set({}, length)
+
+    def on_scrape(self, collect: Callable[[], None]) -> None:
+        """Have `collect` set its gauges whenever the metrics are about to be read."""
+        self._collect.append(collect)
+
+    def render(self, accept: Sequence[str]) -> tuple[bytes, dict[str, str]]:
+        """The metrics in the format that the Accept headers ask for, and its headers."""
+        for collect in self._collect:
+            collect()
+        content, headers = render(self._registry, list(accept))
+        return content, dict(headers)
+
+    def _counter(self, name: str, doc: str) -> Counter:
+        return Counter(name, doc, registry=self._registry)
+
+    def _gauge(self, name: str, doc: str) -> Gauge:
+        return Gauge(name, doc, registry=self._registry)
+
+    def _histogram(self, name: str, doc: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, doc, registry=self._registry, buckets=buckets)

@@ -1,0 +1,139 @@
+"""The domain's objects, as services return them and both edges dump them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+
+class Role(StrEnum):
+    """What a caller is in the host application (the token's `role` claim)."""
+
+    CLIENT = "client"
+    OWNER = "owner"
+    AGENT = "agent"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+class MessageType(StrEnum):
+    TEXT = "text"
+    IMAGE = "image"
+    DOCUMENT = "document"
+    SYSTEM = "system"
+
+
+class MessageStatus(StrEnum):
+    """How far a message has come with its recipient."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling, as a verified token says. `expires_at` is aware, in UTC."""
+
+    user_id: UUID
+    role: Role
+    expires_at: datetime
+    token_id: str | None = None
+
+    @property
+    def is_privileged(self) -> bool:
+        """Whether the caller may read and write any conversation."""
+        return self.role in (Role.ADMIN, Role.SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation; `content` is empty once it is deleted."""
+
+    id: UUID
+    conversation_id: UUID
+    seq: int
+    rev: int
+    sender_id: UUID
+    message_type: MessageType
+    content: str
+    media_url: str | None
+    status: MessageStatus
+    created_at: datetime
+    updated_at: datetime
+    delivered_at: datetime | None
+    read_at: datetime | None
+    edited_at: datetime | None
+    is_deleted: bool
+    client_msg_id: UUID | None
+    reply_to_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a conversation is about: the host's row, or the snapshot once that is gone."""
+
+    id: UUID | None
+    title: str | None
+    price: Decimal | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A participant, as far as the host's `core.users` tells."""
+
+    id: UUID
+    first_name: str | None
+    last_name: str | None
+    profile_picture_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether a user has a live socket; `last_seen_at` is None for one never seen."""
+
+    user_id: UUID
+    is_online: bool
+    last_seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page of conversations ended: the activity time and id of its last one."""
+
+    active_at: datetime
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation as one viewer sees it.
+
+    `unread_count` and `read_seq` are the viewer's own, `peer_*` the other
+    participant's; for a privileged viewer who takes no part they are 0 and
+    `peer_presence` is None.
+    """
+
+    id: UUID
+    listing_id: UUID | None
+    client_user_id: UUID
+    owner_user_id: UUID
+    created_at: datetime
+    updated_at: datetime
+    last_message_at: datetime | None
+    is_active: bool
+    archived_by_client: bool
+    archived_by_owner: bool
+    last_seq: int
+    rev: int
+    unread_count: int
+    read_seq: int
+    peer_read_seq: int
+    peer_delivered_seq: int
+    listing: Listing
+    client: User
+    owner: User
+    last_message: Message | None
+    peer_presence: Presence | None
