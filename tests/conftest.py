@@ -1,0 +1,34 @@
+"""Fixtures for every test."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from chatserver.dev.postgres import EmbeddedPostgres
+from tests.kit.postgres import Databases, running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """The server of the whole run (of each xdist worker); no test may stop it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_server: EmbeddedPostgres) -> Databases:
+    return Databases(postgres_server)
+
+
+@pytest.fixture
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """A database of this test alone, with all migrations and no rows."""
+    async with databases.migrated() as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(databases: Databases) -> AsyncIterator[str]:
+    """A database of this test alone, with nothing in it."""
+    async with databases.empty() as url:
+        yield url

@@ -1,0 +1,1 @@
+"""What tests of several places share: real servers, clients and their control."""
