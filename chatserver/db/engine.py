@@ -1,0 +1,179 @@
+"""The connection pool, and what its failures mean."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from chatserver.errors import Unavailable
+
+CONNECT_TIMEOUT = 5.0
+RETRY_AFTER = 1.0
+
+
+def create_engine(
+    url: str,
+    *,
+    pool_size: int,
+    pool_timeout: float = 2.0,
+    statement_timeout: float = 10.0,
+    server_settings: dict[str, str] | None = None,
+    **options: Any,
+) -> AsyncEngine:
+    """A pool of at most `pool_size` connections to the PostgreSQL at `url`.
+
+    `url` may begin with `postgresql://` or `postgres://`, and may have libpq's
+    `sslmode`. Nothing is connected yet. A statement that takes longer than
+    `statement_timeout` seconds is ended by PostgreSQL, and by this side two seconds
+    later where PostgreSQL does not answer.
+    """
+    milliseconds = str(int(statement_timeout * 1000))
+    return create_async_engine(
+        driver_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_timeout,
+        hide_parameters=True,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT,
+            "command_timeout": statement_timeout + 2,
+            "server_settings": {
+                "application_name": "chatserver",
+                "jit": "off",
+                "statement_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": milliseconds,
+                "timezone": "UTC",
+                # What the locks protect is read by a later statement.
+                "default_transaction_isolation": "read committed",
+                **(server_settings or {}),
+            },
+        },
+        **options,
+    )
+
+
+def driver_url(url: str) -> URL:
+    """`url` as SQLAlchemy and asyncpg take it. Raises ValueError or ArgumentError."""
+    parsed = make_url(url).set(drivername="postgresql+asyncpg")
+    if "sslmode" not in parsed.query:
+        return parsed
+    ssl = parsed.query["sslmode"]
+    return parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
+
+
+# Reached, but not able to serve now: shutting down, starting up, out of
+# connections, disk full, a lock or a statement that took too long.
+_PASSING = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InterfaceError,
+    # What the next user of a connection gets on which PostgreSQL said goodbye, or anything
+    # else that nobody had asked for.
+    asyncpg.InternalClientError,
+    InterfaceError,
+    OperationalError,
+    PoolTimeout,
+    OSError,
+    TimeoutError,
+)
+
+
+# Before 2.1, SQLAlchemy lets asyncpg's own through where a connection is being opened.
+_FROM_DATABASE = (
+    DBAPIError,
+    PoolTimeout,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether `error` says that the database is away or busy, not that a statement is wrong."""
+    return any(isinstance(cause, _PASSING) for cause in _causes(error))
+
+
+def is_lock_conflict(error: BaseException) -> bool:
+    """Whether `error` is a lock that was not free in time, or a deadlock."""
+    kinds = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+    return any(isinstance(cause, kinds) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or getattr(seen, "orig", None)
+
+
+class StatementRefused(Exception):
+    """PostgreSQL refused a statement. Says what was wrong, never with what values."""
+
+
+def describe(error: BaseException) -> str:
+    """What PostgreSQL said, for the log: without a DETAIL, which may hold a whole row."""
+    *_, last = causes = list(_causes(error))
+    kinds = (asyncpg.PostgresError, asyncpg.InterfaceError)
+    root = next((cause for cause in causes if isinstance(cause, kinds)), last)
+    places = (getattr(root, name, None) for name in ("sqlstate", "table_name", "constraint_name"))
+    words = [type(root).__name__, *(str(place) for place in places if place)]
+    # A DataError is about a value, and quotes it.
+    if isinstance(root, asyncpg.PostgresError) and not isinstance(root, asyncpg.DataError):
+        words.append(root.args[0])
+    return " ".join(words)
+
+
+def one_line(error: BaseException) -> str:
+    """What is wrong with the database, for an operator: one line, without SQL."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+
+
+def unavailable() -> Unavailable:
+    """What a caller is told while the database is away."""
+    return Unavailable("The database is not available right now.", retry_after=RETRY_AFTER)
+
+
+class Database:
+    """Gives out connections and transactions; a database that is away is `Unavailable`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction: committed at the end of the block, rolled back on an exception.
+
+        Raises Unavailable when the database is away or no connection is free in
+        time, and StatementRefused when a statement is at fault. When the COMMIT itself
+        was cut off, the transaction may have happened.
+        """
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except _FROM_DATABASE as error:
+            if is_passing(error):
+                raise unavailable() from error
+            # In its place, for it quotes the statement's values: they belong in no log.
+            refused = StatementRefused(describe(error))
+            raise refused.with_traceback(error.__traceback__) from None
+
+    def connections_in_use(self) -> int:
+        pool = self.engine.pool
+        assert isinstance(pool, AsyncAdaptedQueuePool)
+        return pool.checkedout()
+
+    async def dispose(self) -> None:
+        await self.engine.dispose()

@@ -1,0 +1,98 @@
+"""Brings a database to a revision of `migrations/`, in-process."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from chatserver.db.engine import create_engine, is_lock_conflict
+
+VERSION_SCHEMA: Final = "chat"
+
+ATTEMPTS: Final = 10
+PAUSE: Final = 1.0
+"""Seconds between two attempts: those who waited behind the last one go first."""
+
+STATEMENT_TIMEOUT: Final = 3600.0
+
+
+def migrations_directory() -> Path:
+    """The folder of the migrations: in a checkout at its top, else inside the package."""
+    package = Path(__file__).parent.parent
+    inside = package / "_data" / "migrations"
+    return inside if inside.exists() else package.parent / "migrations"
+
+
+async def upgrade(url: str, revision: str = "head", *, attempts: int = ATTEMPTS) -> None:
+    """Run every migration up to `revision` that has not run yet; safe to repeat.
+
+    A migration that meets a lock of the host application on its tables gives up after
+    two seconds, so as not to hold up others, and is tried `attempts` times.
+    """
+    await _run(url, lambda config: command.upgrade(config, revision), attempts)
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Undo migrations down to `revision` (`base`: all of them, with all messages)."""
+    await _run(url, lambda config: command.downgrade(config, revision), ATTEMPTS)
+
+
+def create_migration_engine(url: str) -> AsyncEngine:
+    """One connection, on which a statement may take long."""
+    return create_engine(url, pool_size=1, statement_timeout=STATEMENT_TIMEOUT)
+
+
+async def is_current(engine: AsyncEngine) -> bool:
+    """Whether the database has every migration that this version of the server knows.
+
+    A database that is ahead (a newer node migrated it) counts as current: migrations
+    keep older nodes working.
+    """
+    script = ScriptDirectory.from_config(_config())
+
+    def check(connection: Connection) -> bool:
+        context = MigrationContext.configure(
+            connection, opts={"version_table_schema": VERSION_SCHEMA}
+        )
+        heads = context.get_current_heads()
+        known = {revision.revision for revision in script.walk_revisions()}
+        return bool(heads) and (set(heads) == set(script.get_heads()) or not set(heads) <= known)
+
+    async with engine.connect() as connection:
+        return await connection.run_sync(check)
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic reads the value with configparser, to which "%" is special.
+    config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+async def _run(url: str, action: Callable[[Config], None], attempts: int) -> None:
+    def run(connection: Connection) -> None:
+        config = _config()
+        config.attributes["connection"] = connection
+        action(config)
+
+    engine = create_migration_engine(url)
+    try:
+        while True:
+            attempts -= 1
+            try:
+                async with engine.connect() as connection:
+                    return await connection.run_sync(run)
+            except Exception as error:
+                if not attempts or not is_lock_conflict(error):
+                    raise
+            await asyncio.sleep(PAUSE)
+    finally:
+        await engine.dispose()

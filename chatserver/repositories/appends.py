@@ -1,0 +1,256 @@
+"""Appending messages: a whole batch in one statement, which is one transaction.
+
+What the statement guarantees, also when other nodes run it at the same time:
+
+- `seq` and `rev` of a conversation count on without a gap, and `created_at` rises
+  with them, because all three are given while its row is locked. Rows are locked
+  in the order of their ids (conversations first, then unread totals), so two
+  batches cannot lock each other out.
+- A `client_msg_id` is used once. A key that another node commits while this
+  statement waits for the row lock is not seen by the snapshot that looks keys up;
+  the primary key of `message_keys` then refuses the whole statement, and the
+  caller runs it again (`is_repeatable`).
+- The counters of unread messages move with the messages.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import asyncpg
+
+from chatserver.models import MessageType
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to append. `digest` stands for its body where a key is used again."""
+
+    id: UUID
+    conversation_id: UUID
+    sender_id: UUID
+    is_privileged: bool
+    message_type: MessageType
+    content: str
+    media_url: str | None
+    reply_to_seq: int | None
+    client_msg_id: UUID | None
+    digest: bytes
+
+
+class Outcome(StrEnum):
+    """What became of a new message; all but STORED left nothing behind."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    NOT_FOUND = "not_found"
+    CLOSED = "closed"
+    BAD_REPLY = "bad_reply"
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A participant's counters after the batch."""
+
+    conversation_id: UUID
+    user_id: UUID
+    unread_count: int
+    total_unread_count: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The outcome for one message.
+
+    `message_id` is the first one's for a DUPLICATE; `seq`, `rev`, `created_at` and
+    `participants` (client, owner) are set for a STORED one. `unread` holds the
+    counters of those who did not send it, once for each conversation of the batch:
+    on its last message.
+    """
+
+    outcome: Outcome
+    message_id: UUID
+    seq: int
+    rev: int
+    created_at: datetime
+    participants: tuple[UUID, UUID]
+    unread: tuple[Unread, ...]
+
+
+_APPEND = """
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::uuid[], $3::uuid[], $4::boolean[], $5::text[], $6::text[],
+        $7::text[], $8::bigint[], $9::uuid[], $10::bytea[]
+    ) WITH ORDINALITY AS i (
+        id, conversation_id, sender_id, is_privileged, message_type, content,
+        media_url, reply_to_seq, client_msg_id, digest, ord
+    )
+), locked AS MATERIALIZED (
+    SELECT id, client_user_id, owner_user_id, last_seq, rev, is_active,
+           coalesce(last_message_at, created_at) AS active_at
+    FROM chat.conversations
+    WHERE id = ANY ($2::uuid[])
+    ORDER BY id
+    FOR NO KEY UPDATE
+), clock AS MATERIALIZED (
+    -- Read after the locks are held: a later holder of a lock gets a later time.
+    SELECT clock_timestamp() AS now FROM (SELECT count(*) FROM locked) AS all_locked
+), judged AS MATERIALIZED (
+    SELECT
+        i.*, l.client_user_id, l.owner_user_id, l.last_seq, l.rev, l.active_at,
+        k.message_id AS first_id,
+        CASE
+            WHEN l.id IS NULL THEN 'not_found'
+            WHEN NOT i.is_privileged AND i.sender_id <> l.client_user_id
+                 AND i.sender_id <> l.owner_user_id THEN 'not_found'
+            WHEN k.digest = i.digest THEN 'duplicate'
+            WHEN k.digest IS NOT NULL THEN 'conflict'
+            WHEN NOT l.is_active THEN 'closed'
+            WHEN i.reply_to_seq NOT BETWEEN 1 AND l.last_seq THEN 'bad_reply'
+            ELSE 'stored'
+        END AS outcome
+    FROM input i
+    LEFT JOIN locked l ON l.id = i.conversation_id
+    LEFT JOIN chat.message_keys k
+        ON k.conversation_id = i.conversation_id
+        AND k.sender_user_id = i.sender_id
+        AND k.client_msg_id = i.client_msg_id
+), numbered AS MATERIALIZED (
+    SELECT
+        j.*,
+        j.last_seq + n AS new_seq,
+        j.rev + n AS new_rev,
+        greatest(clock.now, j.active_at + interval '1 microsecond')
+            + (n - 1) * interval '1 microsecond' AS created_at,
+        n = count(*) OVER (PARTITION BY j.conversation_id) AS is_last
+    FROM (
+        SELECT *, row_number() OVER (PARTITION BY conversation_id ORDER BY ord) AS n
+        FROM judged
+        WHERE outcome = 'stored'
+    ) AS j
+    CROSS JOIN clock
+), stored AS (
+    INSERT INTO chat.messages (
+        id, conversation_id, seq, rev, sender_user_id, message_type, content, media_url,
+        reply_to_seq, client_msg_id, created_at, updated_at
+    )
+    SELECT
+        id, conversation_id, new_seq, new_rev, sender_id, message_type::chat.message_type,
+        content, media_url, reply_to_seq, client_msg_id, created_at, created_at
+    FROM numbered
+), keyed AS (
+    INSERT INTO chat.message_keys (
+        conversation_id, sender_user_id, client_msg_id, message_id, seq, digest
+    )
+    SELECT conversation_id, sender_id, client_msg_id, id, new_seq, digest
+    FROM numbered
+    WHERE client_msg_id IS NOT NULL
+), moved AS (
+    UPDATE chat.conversations AS c
+    SET last_seq = n.new_seq, rev = n.new_rev, last_message_at = n.created_at,
+        updated_at = n.created_at, changed_xid = pg_current_xact_id(),
+        archived_by_client = false, archived_by_owner = false
+    FROM numbered n
+    WHERE c.id = n.conversation_id AND n.is_last
+), received AS MATERIALIZED (
+    SELECT conversation_id, user_id, count(*) AS n
+    FROM numbered, unnest(ARRAY[client_user_id, owner_user_id]) AS user_id
+    WHERE user_id <> sender_id
+    GROUP BY conversation_id, user_id
+), counted AS (
+    UPDATE chat.participants AS p
+    SET unread_count = p.unread_count + r.n
+    FROM received r
+    WHERE p.conversation_id = r.conversation_id AND p.user_id = r.user_id
+    RETURNING p.conversation_id, p.user_id, p.unread_count
+), locked_totals AS MATERIALIZED (
+    SELECT user_id FROM chat.unread_totals
+    WHERE user_id IN (SELECT user_id FROM received)
+    ORDER BY user_id
+    FOR NO KEY UPDATE
+), totalled AS (
+    UPDATE chat.unread_totals AS t
+    SET unread_count = t.unread_count + r.n, version = t.version + 1
+    FROM locked_totals l
+    JOIN (SELECT user_id, sum(n)::bigint AS n FROM received GROUP BY user_id) AS r
+        USING (user_id)
+    WHERE t.user_id = l.user_id
+    RETURNING t.user_id, t.unread_count, t.version
+)
+SELECT
+    j.outcome, j.first_id, n.new_seq, n.new_rev, n.created_at,
+    j.client_user_id, j.owner_user_id,
+    CASE WHEN n.is_last THEN ARRAY(
+        SELECT (c.conversation_id, c.user_id, c.unread_count, t.unread_count, t.version)
+        FROM counted c
+        JOIN totalled t USING (user_id)
+        WHERE c.conversation_id = j.conversation_id
+    ) END AS unread
+FROM judged j
+LEFT JOIN numbered n USING (ord)
+ORDER BY j.ord
+"""
+
+
+async def append_messages(
+    connection: asyncpg.Connection, batch: Sequence[NewMessage]
+) -> list[Appended]:
+    """Append `batch` in its order, all or nothing, and answer an outcome for each.
+
+    Outside a transaction, so that PostgreSQL commits with the one round trip. No
+    two messages of a batch may share a `client_msg_id` and sender in a conversation.
+    """
+    rows = await connection.fetch(
+        _APPEND,
+        [new.id for new in batch],
+        [new.conversation_id for new in batch],
+        [new.sender_id for new in batch],
+        [new.is_privileged for new in batch],
+        [new.message_type.value for new in batch],
+        [new.content for new in batch],
+        [new.media_url for new in batch],
+        [new.reply_to_seq for new in batch],
+        [new.client_msg_id for new in batch],
+        [new.digest for new in batch],
+    )
+    return [
+        Appended(
+            outcome=Outcome(row["outcome"]),
+            message_id=row["first_id"] or new.id,
+            seq=row["new_seq"],
+            rev=row["new_rev"],
+            created_at=row["created_at"],
+            participants=(row["client_user_id"], row["owner_user_id"]),
+            unread=tuple(Unread(*counters) for counters in row["unread"] or ()),
+        )
+        for new, row in zip(batch, rows, strict=True)
+    ]
+
+
+_LOCKED = """
+WITH free AS MATERIALIZED (
+    SELECT id FROM chat.conversations WHERE id = ANY ($1::uuid[])
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT id FROM chat.conversations
+WHERE id = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM free WHERE free.id = conversations.id)
+"""
+
+
+async def list_locked(
+    connection: asyncpg.Connection, conversation_ids: Sequence[UUID]
+) -> set[UUID]:
+    """Those of the conversations whose numbers somebody else holds locked just now."""
+    return {row["id"] for row in await connection.fetch(_LOCKED, conversation_ids)}
+
+
+def is_repeatable(error: BaseException) -> bool:
+    """Whether a failed append left nothing behind and may succeed when run again."""
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return error.table_name == "message_keys"
+    return isinstance(error, asyncpg.TransactionRollbackError)

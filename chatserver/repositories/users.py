@@ -1,0 +1,70 @@
+"""The host's users and listings, as far as the server reads them, and last-seen times."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chatserver.db.host import HostTables
+from chatserver.models import Listing
+
+_EXISTS = text("SELECT EXISTS (SELECT FROM core.users WHERE id = :id)")
+
+
+async def user_exists(connection: AsyncConnection, user_id: UUID) -> bool:
+    return bool((await connection.execute(_EXISTS, {"id": user_id})).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedListing:
+    """A listing and whose it is."""
+
+    listing: Listing
+    owner_id: UUID
+
+
+def listing_query(host: HostTables) -> Any:
+    """The statement for `get_listing`; it depends on the columns of the host's table."""
+    return text(f"""
+        SELECT l.id, l.owner_user_id, {host.select("listings", "l", "live")}
+        FROM core.listings l JOIN core.users owner ON owner.id = l.owner_user_id
+        WHERE l.id = :id
+    """)
+
+
+async def get_listing(
+    connection: AsyncConnection, query: Any, listing_id: UUID
+) -> OwnedListing | None:
+    """The listing, if it is there and its owner is, too: nobody else can answer for it."""
+    row = (await connection.execute(query, {"id": listing_id})).one_or_none()
+    if row is None:
+        return None
+    listing = Listing(row.id, row.live_title, row.live_price, row.live_currency)
+    return OwnedListing(listing, row.owner_user_id)
+
+
+_SEEN = text("""
+    INSERT INTO chat.user_presence (user_id, last_seen_at, updated_at)
+    SELECT id, :at, now() FROM core.users WHERE id = ANY (:user_ids) ORDER BY id
+    ON CONFLICT (user_id) DO UPDATE
+    SET last_seen_at = greatest(user_presence.last_seen_at, excluded.last_seen_at),
+        updated_at = excluded.updated_at
+""")
+
+
+async def set_last_seen(
+    connection: AsyncConnection, user_ids: Collection[UUID], at: datetime
+) -> None:
+    await connection.execute(_SEEN, {"user_ids": list(user_ids), "at": at})
+
+
+_LAST_SEEN = text("SELECT last_seen_at FROM chat.user_presence WHERE user_id = :user_id")
+
+
+async def get_last_seen(connection: AsyncConnection, user_id: UUID) -> datetime | None:
+    result = await connection.execute(_LAST_SEEN, {"user_id": user_id})
+    return result.scalar_one_or_none()
