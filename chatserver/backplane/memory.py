@@ -1,0 +1,101 @@
+"""The backplane of a single node: everything in its memory."""
+
+import heapq
+import time
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Sequence
+from uuid import UUID
+
+from limits import RateLimitItem, parse
+
+
+class PresenceLeases:
+    """Which sockets are alive: each holds a lease that ends by itself.
+
+    All durations are in seconds. A user is online while one of their leases lives.
+    """
+
+    def __init__(self) -> None:
+        self._leases: dict[UUID, dict[str, float]] = {}
+        self._ends: list[tuple[float, UUID, str]] = []
+
+    async def acquire(self, user_id: UUID, socket_id: str, ttl: float) -> bool:
+        """Begin a lease; whether the user has just come online by it."""
+        is_first = user_id not in self._leases
+        self._set(user_id, socket_id, time.monotonic() + ttl)
+        return is_first
+
+    async def renew(self, sockets: Iterable[tuple[UUID, str]], ttl: float) -> None:
+        """Prolong leases; one that has ended already stays ended."""
+        end = time.monotonic() + ttl
+        for user_id, socket_id in sockets:
+            if socket_id in self._leases.get(user_id, ()):
+                self._set(user_id, socket_id, end)
+
+    async def shorten(self, user_id: UUID, socket_id: str, grace: float) -> None:
+        """Let a lease end after `grace`."""
+        if socket_id in self._leases.get(user_id, ()):
+            self._set(user_id, socket_id, time.monotonic() + grace)
+
+    async def online(self, user_ids: Collection[UUID]) -> set[UUID]:
+        """Those of `user_ids` who are online."""
+        return {user_id for user_id in user_ids if user_id in self._leases}
+
+    async def expire(self) -> Sequence[UUID]:
+        """End the leases that have run out: the users who are offline by that.
+
+        Each change is answered once.
+        """
+        now = time.monotonic()
+        gone: list[UUID] = []
+        while self._ends and self._ends[0][0] <= now:
+            end, user_id, socket_id = heapq.heappop(self._ends)
+            sockets = self._leases.get(user_id, {})
+            if sockets.get(socket_id) != end:
+                continue
+            del sockets[socket_id]
+            if not sockets:
+                del self._leases[user_id]
+                gone.append(user_id)
+        return gone
+
+    def _set(self, user_id: UUID, socket_id: str, end: float) -> None:
+        self._leases.setdefault(user_id, {})[socket_id] = end
+        heapq.heappush(self._ends, (end, user_id, socket_id))
+
+
+class RateLimits:
+    """A limit for each user, in a window that slides.
+
+    The memory storage of `limits` walks over every user for each hit, so only its
+    notation is used here: a message costs one look at its sender's own times.
+    """
+
+    def __init__(self, limit: str) -> None:
+        """`limit` is like "60/minute"; an empty one limits nothing."""
+        self._limit: RateLimitItem | None = parse(limit) if limit else None
+        self._hits: OrderedDict[UUID, deque[float]] = OrderedDict()
+
+    async def hit(self, user_id: UUID) -> float | None:
+        """Count one: None if that is within the limit, else after how many seconds it may be."""
+        if self._limit is None:
+            return None
+        now = time.monotonic()
+        window = self._limit.get_expiry()
+        self._forget_idle(now - window)
+        hits = self._hits.setdefault(user_id, deque())
+        while hits and hits[0] <= now - window:
+            hits.popleft()
+        if len(hits) >= self._limit.amount:
+            return hits[0] + window - now
+        hits.append(now)
+        self._hits.move_to_end(user_id)
+        return None
+
+    def _forget_idle(self, cutoff: float) -> None:
+        """Drop the users whose last hit is out of the window; they come first."""
+        while self._hits:
+            user_id, hits = next(iter(self._hits.items()))
+            if hits and hits[-1] > cutoff:
+                return
+            del self._hits[user_id]

@@ -1,0 +1,45 @@
+"""The only door to a conversation: whoever may not see it is told that it is not there."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chatserver.errors import NotFound
+from chatserver.models import Message, Principal
+from chatserver.repositories import conversations, messages
+from chatserver.repositories.conversations import Membership
+
+
+def may_access(principal: Principal, membership: Membership) -> bool:
+    return principal.is_privileged or principal.user_id in membership.participants
+
+
+async def access_conversation(
+    connection: AsyncConnection, principal: Principal, conversation_id: UUID
+) -> Membership:
+    """The conversation, if the caller takes part in it or is privileged; else NotFound."""
+    membership = await conversations.get_membership(connection, conversation_id)
+    if membership is None or not may_access(principal, membership):
+        raise NotFound
+    return membership
+
+
+async def lock_conversation(
+    connection: AsyncConnection, principal: Principal, conversation_id: UUID
+) -> Membership:
+    """As `access_conversation`, with the conversation's numbers locked until the commit."""
+    membership = await conversations.lock(connection, conversation_id)
+    if membership is None or not may_access(principal, membership):
+        raise NotFound
+    return membership
+
+
+async def access_message(
+    connection: AsyncConnection, principal: Principal, message_id: UUID
+) -> Message:
+    """The message, if the caller may see its conversation; else NotFound."""
+    message = await messages.get_message(connection, message_id)
+    if message is None:
+        raise NotFound
+    await access_conversation(connection, principal, message.conversation_id)
+    return message

@@ -1,0 +1,106 @@
+"""Presence: who is online, by leases that sockets hold, and when the others last were."""
+
+import asyncio
+from collections.abc import Sequence, Set
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from chatserver.backplane.memory import PresenceLeases
+from chatserver.db.engine import Database
+from chatserver.errors import NotFound, Unavailable
+from chatserver.events import PresenceChanged, Publisher
+from chatserver.models import Conversation, Presence, Principal
+from chatserver.repositories import conversations, users
+from chatserver.settings import PresenceSettings
+
+
+class PresenceService:
+    """A user is online while any of their sockets holds a live lease.
+
+    Where the database is away, a change is told once it is back.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        leases: PresenceLeases,
+        publisher: Publisher,
+        settings: PresenceSettings,
+    ) -> None:
+        self._database = database
+        self._leases = leases
+        self._publisher = publisher
+        self._settings = settings
+        self._untold: set[UUID] = set()
+        self._log = structlog.get_logger(__name__)
+
+    async def get(self, principal: Principal, user_id: UUID) -> Presence:
+        """The presence of someone whom the caller shares a conversation with, or NotFound."""
+        async with self._database.transaction() as connection:
+            if not principal.is_privileged and not await conversations.is_shared(
+                connection, principal.user_id, user_id
+            ):
+                raise NotFound
+            if not await users.user_exists(connection, user_id):
+                raise NotFound
+            last_seen_at = await users.get_last_seen(connection, user_id)
+        online = await self._leases.online([user_id])
+        return Presence(user_id, user_id in online, last_seen_at)
+
+    async def fill_in(self, views: Sequence[Conversation]) -> list[Conversation]:
+        """The same conversations, with whether each peer is online now."""
+        peers = {view.peer_presence.user_id for view in views if view.peer_presence}
+        online = await self._leases.online(peers)
+        return [
+            replace(view, peer_presence=replace(view.peer_presence, is_online=True))
+            if view.peer_presence and view.peer_presence.user_id in online
+            else view
+            for view in views
+        ]
+
+    async def connected(self, user_id: UUID, socket_id: str) -> None:
+        """A socket of the user has opened."""
+        if await self._leases.acquire(user_id, socket_id, self._settings.lease_ttl):
+            await self._tell({user_id})
+
+    async def disconnected(self, user_id: UUID, socket_id: str) -> None:
+        """A socket of the user is gone; unless another opens soon, so is the user."""
+        await self._leases.shorten(user_id, socket_id, self._settings.offline_grace)
+
+    async def renew(self, sockets: Sequence[tuple[UUID, str]]) -> None:
+        """These sockets of this node are still open."""
+        await self._leases.renew(sockets, self._settings.lease_ttl)
+
+    async def expire(self) -> None:
+        """Tell of those whose last lease has run out; to be called every second or so."""
+        changed = self._untold.union(await self._leases.expire())
+        if changed:
+            await self._tell(changed)
+
+    async def _tell(self, user_ids: Set[UUID]) -> None:
+        """Tell how it is with each of them now, which while we asked may have changed again."""
+        at = datetime.now(UTC)
+        try:
+            async with self._database.transaction() as connection:
+                await users.set_last_seen(connection, user_ids, at)
+                shared = await conversations.list_ids(connection, user_ids)
+        except Unavailable:
+            self._untold |= user_ids
+            self._log.warning("presence_not_told", users=len(user_ids))
+            return
+        except asyncio.CancelledError:
+            self._untold |= user_ids
+            raise
+        self._untold -= user_ids
+        online = await self._leases.online(user_ids)
+        for user_id in user_ids:
+            self._publisher.publish(
+                PresenceChanged(
+                    presence=Presence(user_id, user_id in online, at),
+                    conversation_ids=tuple(shared.get(user_id, ())),
+                    timestamp=at,
+                )
+            )

@@ -1,0 +1,52 @@
+"""Sessions: from a token to a caller who exists."""
+
+import time
+from collections import OrderedDict
+from uuid import UUID
+
+from chatserver.auth import TokenVerifier
+from chatserver.db.engine import Database
+from chatserver.errors import Forbidden, Unauthorized
+from chatserver.models import Principal
+from chatserver.repositories import users
+
+MAX_CACHED_USERS = 50_000
+
+
+class SessionService:
+    """Verifies tokens and that their users exist, which it believes for a while."""
+
+    def __init__(self, database: Database, verifier: TokenVerifier, user_cache_ttl: float) -> None:
+        self._database = database
+        self._verifier = verifier
+        self._ttl = user_cache_ttl
+        self._known: OrderedDict[UUID, float] = OrderedDict()
+
+    async def authenticate(self, token: str | None) -> Principal:
+        """Who is calling. Raises Unauthorized, the same for every bad token."""
+        if not token:
+            raise Unauthorized
+        principal = await self._verifier.verify(token)
+        if self._known.get(principal.user_id, 0.0) < time.monotonic():
+            await self._look_up(principal.user_id)
+        return principal
+
+    async def renew(self, principal: Principal, token: str | None) -> Principal:
+        """As `authenticate`, for a caller who goes on with a fresh token.
+
+        Raises Forbidden when the token is another user's.
+        """
+        renewed = await self.authenticate(token)
+        if renewed.user_id != principal.user_id:
+            raise Forbidden("The token is another user's.")
+        return renewed
+
+    async def _look_up(self, user_id: UUID) -> None:
+        async with self._database.transaction() as connection:
+            exists = await users.user_exists(connection, user_id)
+        if not exists:
+            raise Unauthorized
+        self._known[user_id] = time.monotonic() + self._ttl
+        self._known.move_to_end(user_id)
+        if len(self._known) > MAX_CACHED_USERS:
+            self._known.popitem(last=False)

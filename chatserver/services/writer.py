@@ -1,0 +1,222 @@
+"""The writer: every message of this node goes through here into PostgreSQL."""
+
+import time
+from collections.abc import Sequence
+
+import asyncpg
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from chatserver.db.engine import create_engine, describe, is_passing, unavailable
+from chatserver.errors import InternalError
+from chatserver.events import MessageSent, Publisher, UnreadChanged
+from chatserver.metrics import Metrics
+from chatserver.models import Message, MessageStatus
+from chatserver.repositories.appends import (
+    Appended,
+    NewMessage,
+    Outcome,
+    append_messages,
+    is_repeatable,
+    list_locked,
+)
+from chatserver.services.group_commit import GroupCommit
+from chatserver.services.heads import HeadHints
+from chatserver.settings import DatabaseSettings, WriterSettings
+
+MAX_REPEATS = 5
+
+Stored = tuple[Appended, Message | None]
+"""What became of a message, and the message if it was stored now."""
+
+
+class MessageWriter:
+    """Commits sends in groups over a connection of its own, then publishes them.
+
+    It publishes in the order of the numbers that it gave out, and does so itself
+    rather than leave it to the senders: one who went away after the commit must not
+    keep the message from the others. Acknowledging comes first.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        publisher: Publisher,
+        heads: HeadHints,
+        metrics: Metrics,
+        settings: WriterSettings,
+    ) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._heads = heads
+        self._metrics = metrics
+        self._connection: AsyncConnection | None = None
+        self._log = structlog.get_logger(__name__)
+        self._group = GroupCommit[NewMessage, Stored](
+            self._flush,
+            key=_key,
+            after=self._publish,
+            max_batch=settings.max_batch,
+            max_waiting=settings.max_waiting,
+            timeout=settings.timeout,
+        )
+
+    @staticmethod
+    def create_engine(settings: DatabaseSettings) -> AsyncEngine:
+        """The writer's own connection: a busy pool cannot keep messages waiting.
+
+        Its one statement is planned once: what it joins is always found by index,
+        whatever the statistics of a young database say.
+        """
+        return create_engine(
+            settings.url,
+            pool_size=1,
+            pool_timeout=settings.pool_timeout,
+            statement_timeout=settings.statement_timeout,
+            server_settings={
+                "plan_cache_mode": "force_generic_plan",
+                "enable_seqscan": "off",
+                "lock_timeout": "2s",
+            },
+            isolation_level="AUTOCOMMIT",
+        )
+
+    async def append(self, new: NewMessage) -> Stored:
+        """Store `new` for ever, or say why not; see `Outcome`.
+
+        Raises Unavailable when the database is away: then the message may be stored
+        or not, and sending it again with the same `client_msg_id` finds out.
+        """
+        return await self._group.submit(new)
+
+    async def close(self) -> None:
+        """Finish what waits, then give the connection back."""
+        await self._group.drain()
+        await self._disconnect()
+
+    async def _flush(self, batch: list[NewMessage]) -> list[Stored | Exception]:
+        started = time.perf_counter()
+        results = await self._store(batch)
+        self._metrics.committed(len(batch), time.perf_counter() - started)
+        return results
+
+    async def _store(self, batch: Sequence[NewMessage]) -> list[Stored | Exception]:
+        """Append `batch`; where PostgreSQL refuses it, its halves, down to the one at fault."""
+        try:
+            appended = await self._append(batch)
+        except Exception as error:
+            if isinstance(error, asyncpg.LockNotAvailableError):
+                return await self._store_unlocked(batch)
+            if is_passing(error):
+                return await self._give_up(batch, error)
+            if len(batch) == 1:
+                # Not the exception itself: it quotes the message.
+                self._log.error("append_refused", error=describe(error), id=str(batch[0].id))
+                return [InternalError()]
+            middle = len(batch) // 2
+            return await self._store(batch[:middle]) + await self._store(batch[middle:])
+        return [
+            (outcome, _message(new, outcome) if outcome.outcome is Outcome.STORED else None)
+            for new, outcome in zip(batch, appended, strict=True)
+        ]
+
+    async def _store_unlocked(self, batch: Sequence[NewMessage]) -> list[Stored | Exception]:
+        """Append those whose conversation nobody holds locked for long; refuse the others."""
+        try:
+            held = await list_locked(await self._connect(), [new.conversation_id for new in batch])
+        except Exception as error:
+            return await self._give_up(batch, error)
+        self._log.warning("conversations_locked", count=len(held), batch=len(batch))
+        if not held:  # It was something else, or it no longer is.
+            return [unavailable() for _ in batch]
+        free = [new for new in batch if new.conversation_id not in held]
+        results = iter(await self._store(free) if free else [])
+        return [unavailable() if new.conversation_id in held else next(results) for new in batch]
+
+    async def _give_up(
+        self, batch: Sequence[NewMessage], error: Exception
+    ) -> list[Stored | Exception]:
+        await self._disconnect()
+        # It may have been committed all the same, and nothing was published.
+        self._heads.doubt(new.conversation_id for new in batch)
+        self._log.warning("append_failed", error=type(error).__name__, batch=len(batch))
+        return [unavailable() for _ in batch]
+
+    async def _append(self, batch: Sequence[NewMessage]) -> list[Appended]:
+        for _ in range(MAX_REPEATS):
+            try:
+                return await append_messages(await self._connect(), batch)
+            except asyncpg.PostgresError as error:
+                if not is_repeatable(error):
+                    raise
+        return await append_messages(await self._connect(), batch)
+
+    async def _connect(self) -> asyncpg.Connection:
+        """The open connection, or a new one if there is none or PostgreSQL closed it."""
+        if self._connection is not None:
+            driver = await _driver(self._connection)
+            if not driver.is_closed():
+                return driver
+            await self._disconnect()
+        self._connection = await self._engine.connect()
+        return await _driver(self._connection)
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.invalidate()
+            await connection.close()
+
+    def _publish(self, _: list[NewMessage], results: list[Stored | Exception]) -> None:
+        for result in results:
+            if isinstance(result, Exception):
+                continue
+            appended, message = result
+            if message is not None:
+                self._metrics.message_sent(message.message_type)
+                self._publisher.publish(MessageSent(message, appended.participants))
+            for unread in appended.unread:
+                self._publisher.publish(
+                    UnreadChanged(
+                        user_id=unread.user_id,
+                        conversation_id=unread.conversation_id,
+                        unread_count=unread.unread_count,
+                        total_unread_count=unread.total_unread_count,
+                        version=unread.version,
+                    )
+                )
+
+
+async def _driver(connection: AsyncConnection) -> asyncpg.Connection:
+    """asyncpg's own connection: it takes the arrays of a batch without a detour."""
+    raw = await connection.get_raw_connection()
+    assert raw.driver_connection is not None
+    return raw.driver_connection  # type: ignore[no-any-return]
+
+
+def _key(new: NewMessage) -> object | None:
+    if new.client_msg_id is None:
+        return None
+    return new.conversation_id, new.sender_id, new.client_msg_id
+
+
+def _message(new: NewMessage, stored: Appended) -> Message:
+    return Message(
+        id=new.id,
+        conversation_id=new.conversation_id,
+        seq=stored.seq,
+        rev=stored.rev,
+        sender_id=new.sender_id,
+        message_type=new.message_type,
+        content=new.content,
+        media_url=new.media_url,
+        status=MessageStatus.SENT,
+        created_at=stored.created_at,
+        updated_at=stored.created_at,
+        delivered_at=None,
+        read_at=None,
+        edited_at=None,
+        is_deleted=False,
+        client_msg_id=new.client_msg_id,
+        reply_to_seq=new.reply_to_seq,
+    )

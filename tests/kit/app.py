@@ -1,0 +1,76 @@
+"""The whole application on a free port of 127.0.0.1, and people who use it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from aiohttp import web
+
+from chatserver.app import Node, create_node
+from chatserver.auth import issue
+from chatserver.models import Role
+from tests.kit.services import connected, settings_for
+
+SECRET = "the secret of these tests, and of nothing else"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A node that serves `base_url` from the database `database_url`."""
+
+    base_url: str
+    database_url: str
+    node: Node
+
+    @property
+    def port(self) -> int:
+        return int(self.base_url.rpartition(":")[2])
+
+
+@asynccontextmanager
+async def running_server(database_url: str, **overrides: Any) -> AsyncIterator[RunningServer]:
+    """The application on a migrated database, in this process.
+
+    Without a rate limit; `section__key=value` changes a setting.
+    """
+    settings = settings_for(database_url, **{"jwt__secret": SECRET, **overrides})
+    node = await create_node(settings)
+    runner = web.AppRunner(node.app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield RunningServer(f"http://127.0.0.1:{runner.addresses[0][1]}", database_url, node)
+    finally:
+        await runner.cleanup()
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in `core.users`."""
+
+    id: UUID
+    role: Role = Role.CLIENT
+
+    def token(self, ttl: float = 3600.0, *, secret: str = SECRET) -> str:
+        return issue(secret, self.id, self.role, ttl)
+
+
+async def add_person(database_url: str, role: Role = Role.CLIENT) -> Person:
+    person = Person(uuid4(), role)
+    async with connected(database_url) as connection:
+        await connection.execute("INSERT INTO core.users (id) VALUES ($1)", person.id)
+    return person
+
+
+async def add_listing(database_url: str, owner: Person, title: str = "A flat") -> UUID:
+    listing_id = uuid4()
+    async with connected(database_url) as connection:
+        await connection.execute(
+            "INSERT INTO core.listings (id, owner_user_id, title) VALUES ($1, $2, $3)",
+            listing_id,
+            owner.id,
+            title,
+        )
+    return listing_id

@@ -1,0 +1,141 @@
+"""`chatserver …` as processes of their own: started, waited for, killed, none left behind."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientError, ClientSession
+
+from tests.kit.app import SECRET
+
+START_TIMEOUT = 120.0
+"""Seconds; a machine that runs several test suites at once is slow."""
+
+EXIT_TIMEOUT = 15.0
+"""Seconds from SIGTERM to the end: a promise of the product, on any machine."""
+
+# Below the kernel's ephemeral ports, so that no client's connection has one of them.
+_PORTS = range(20_000, 32_000)
+
+
+def free_port() -> int:
+    """A port that nobody listens on. Needed where the same one must serve twice."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
+def environment(**settings: Any) -> dict[str, str]:
+    """Ours without any CHAT_ variable; `section__key=value` sets CHAT_SECTION_KEY."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("CHAT_")}
+    chosen = {f"CHAT_{name.replace('__', '_').upper()}": str(settings[name]) for name in settings}
+    return inherited | chosen
+
+
+def run(*arguments: str, timeout: float = START_TIMEOUT, **settings: Any) -> (
+    "subprocess.CompletedProcess[str]"
+):  # fmt: skip
+    """A `chatserver` command that ends by itself; `settings` as `environment` takes them."""
+    return subprocess.run(
+        [sys.executable, "-m", "chatserver", *arguments],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A `chatserver serve` or `dev` that is running, or was."""
+
+    process: "subprocess.Popen[bytes]"
+    base_url: str
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        """All that it has written, on both outputs."""
+        return self.log_file.read_text()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    async def exit_code(self) -> int:
+        """Wait for its end, as long as that may take."""
+        return await asyncio.to_thread(self.process.wait, EXIT_TIMEOUT)
+
+    async def wait_ready(self) -> None:
+        """Wait until /readyz says so; fails when it ends instead."""
+        deadline = time.monotonic() + START_TIMEOUT
+        async with ClientSession() as http:
+            while True:
+                with suppress(ClientError):
+                    async with http.get(f"{self.base_url}/readyz") as response:
+                        if response.status == 200:
+                            return
+                assert self.process.poll() is None, self.log
+                assert time.monotonic() < deadline, self.log
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def started(
+    command: str, port: int, directory: Path, *arguments: str, **settings: Any
+) -> AsyncIterator[ServerProcess]:
+    """`chatserver serve` or `dev` on `port`, ready; killed at the end if it still runs.
+
+    What it writes is kept in `directory`. `settings` as `environment` takes them.
+    """
+    log_file = directory / f"{command}-{port}-{time.monotonic_ns()}.log"
+    process = _launch(log_file, command, "--port", str(port), *arguments, **settings)
+    server = ServerProcess(process, f"http://127.0.0.1:{port}", log_file)
+    try:
+        await server.wait_ready()
+        yield server
+    finally:
+        server.kill()
+
+
+def _launch(log_file: Path, *arguments: str, **settings: Any) -> "subprocess.Popen[bytes]":
+    with log_file.open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "chatserver", *arguments],
+            env=environment(**settings),
+            stdout=log,
+            stderr=log,
+        )
+
+
+@asynccontextmanager
+async def serving(
+    database_url: str, port: int, directory: Path, **overrides: Any
+) -> AsyncIterator[ServerProcess]:
+    """A production node on a migrated database, without a rate limit or a drain delay."""
+    settings = {
+        "database__url": database_url,
+        "jwt__secret": SECRET,
+        "rate_limit__messages": "",
+        "server__drain_delay": 0,
+        **overrides,
+    }
+    async with started("serve", port, directory, "--host", "127.0.0.1", **settings) as server:
+        yield server

@@ -1,0 +1,47 @@
+"""Head hints: after a doubt the participants hear where a conversation stands."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from chatserver.events import HeadMoved
+from tests.kit.proxy import Proxy
+from tests.kit.services import Node, eventually, running_node
+
+
+@pytest.fixture
+async def node(database_url: str, proxy: Proxy) -> AsyncIterator[Node]:
+    async with running_node(proxy.url(database_url)) as node:
+        yield node
+
+
+async def test_both_hear_the_last_numbers_and_nobody_of_what_is_not_there(node: Node) -> None:
+    chat, quiet = await node.add_chat(), await node.add_chat()
+    await node.send(chat.client, chat)
+    await node.receipts.mark_read(chat.owner, chat.id, 1)
+    node.heads.doubt([chat.id, uuid4(), chat.id])
+    await eventually(lambda: node.publisher.of(HeadMoved) != [])
+    people = (chat.client.user_id, chat.owner.user_id)
+    assert node.publisher.of(HeadMoved) == [HeadMoved(chat.id, 1, 2, people)]
+    node.heads.doubt([quiet.id])
+    await eventually(lambda: len(node.publisher.of(HeadMoved)) == 2)
+    assert node.publisher.of(HeadMoved)[1].last_seq == 0
+
+
+async def test_it_waits_until_the_database_is_back(node: Node, proxy: Proxy) -> None:
+    one, two = await node.add_chat(), await node.add_chat()
+    proxy.refuse()
+    node.heads.doubt([one.id])
+    node.heads.doubt([two.id])
+    proxy.heal()
+    await eventually(lambda: len(node.publisher.of(HeadMoved)) == 2)
+
+
+async def test_closing_gives_up_what_cannot_be_told(node: Node, proxy: Proxy) -> None:
+    chat = await node.add_chat()
+    proxy.refuse()
+    node.heads.doubt([chat.id])
+    node.heads.doubt([])
+    await node.heads.close()
+    assert node.publisher.of(HeadMoved) == []

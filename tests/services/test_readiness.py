@@ -1,0 +1,106 @@
+"""Whether a node can serve, as the load balancer hears it."""
+
+import asyncio
+
+import pytest
+
+from chatserver.db import migrations
+from chatserver.db.engine import Database, create_engine
+from chatserver.services import readiness
+from chatserver.services.readiness import Checks, Readiness
+from tests.kit.postgres import running_postgres
+
+READY = Checks(database=True, migrations=True, backplane=True, draining=False)
+
+
+@pytest.fixture(autouse=True)
+def always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "FRESH", 0.0)
+
+
+async def test_a_node_with_all_its_parts_is_ready(database_url: str) -> None:
+    database = Database(create_engine(database_url, pool_size=2))
+    checks = await Readiness(database).check()
+    assert checks == READY
+    assert checks.is_ready
+    await database.dispose()
+
+
+async def test_a_draining_node_is_not_ready(database_url: str) -> None:
+    database = Database(create_engine(database_url, pool_size=2))
+    node = Readiness(database)
+    node.draining = True
+    checks = await node.check()
+    assert checks.draining
+    assert not checks.is_ready
+    await database.dispose()
+
+
+async def test_a_node_is_ready_once_its_database_is_migrated(empty_database_url: str) -> None:
+    database = Database(create_engine(empty_database_url, pool_size=2))
+    node = Readiness(database)
+    checks = await node.check()
+    assert (checks.database, checks.migrations, checks.is_ready) == (True, False, False)
+    await migrations.upgrade(empty_database_url)
+    assert (await node.check()).is_ready
+    await database.dispose()
+
+
+async def test_a_node_is_not_ready_without_its_database_and_ready_again_with_it() -> None:
+    with running_postgres() as server:
+        await server.create_database("chat")
+        await migrations.upgrade(server.url("chat"))
+        database = Database(create_engine(server.url("chat"), pool_size=2))
+        node = Readiness(database)
+        assert (await node.check()).is_ready
+        server.stop()
+        checks = await node.check()
+        assert (checks.database, checks.is_ready) == (False, False)
+        server.start()
+        assert (await node.check()).is_ready
+        await database.dispose()
+
+
+async def test_a_busy_pool_is_not_waited_for_longer_than_a_second(database_url: str) -> None:
+    database = Database(create_engine(database_url, pool_size=1, pool_timeout=30.0))
+    async with database.engine.connect(), asyncio.timeout(1.5):
+        assert not (await Readiness(database).check()).database
+    await database.dispose()
+
+
+@pytest.mark.parametrize("failure", ["deaf", "broken", "hanging"])
+async def test_a_node_that_does_not_hear_the_others_is_not_ready(
+    database_url: str, failure: str
+) -> None:
+    async def backplane() -> bool:
+        if failure == "broken":
+            raise ConnectionError
+        if failure == "hanging":
+            await asyncio.sleep(60)
+        return False
+
+    database = Database(create_engine(database_url, pool_size=2))
+    checks = await Readiness(database, backplane).check()
+    assert (checks.database, checks.backplane, checks.is_ready) == (True, False, False)
+    await database.dispose()
+
+
+async def test_however_many_ask_at_once_the_parts_are_asked_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "FRESH", 60.0)
+    asked = 0
+
+    async def backplane() -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    database = Database(create_engine(database_url, pool_size=2))
+    node = Readiness(database, backplane)
+    checks = await asyncio.gather(*(node.check() for _ in range(50)))
+    assert set(checks) == {READY}
+    assert asked == 1
+    node.draining = True
+    assert not (await node.check()).is_ready
+    await database.dispose()
