@@ -1,0 +1,11 @@
+"""The Socket.IO edge.
+
+What knows nothing about chat, from the wire upwards: `driver` (websocket frames),
+`protocol` (Engine.IO's constants), `answers` (HTTP answers), `sockets` (one Engine.IO
+connection), `engine` (all of them, and the endpoint), `packets` (Socket.IO on the
+wire), `peers` (one Socket.IO client), `rooms` (who receives what), `server` (the whole
+as python-socketio knows it) and `observers` (what can be counted).
+
+What does: `namespace` (a client's event to a service) and `publisher` (a service's
+event to rooms).
+"""

@@ -1,0 +1,133 @@
+"""The websocket under Engine.IO: aiohttp reads it, frames are written straight to TCP.
+
+A server's frames are not masked, so one frame is the same bytes for every receiver:
+it is built once and written as it is, several of them in one call. Nothing here
+awaits a write; whoever writes looks at `buffered` and decides when it is too much.
+"""
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import WSMsgType, web
+
+# What `receive` answers for a binary frame: the mark of a binary packet in a polling
+# body, so that both transports refuse binary in the same place.
+BINARY_MARK: Final = b"b"
+
+# How long a peer may take to answer our close frame, in seconds.
+CLOSE_GRACE: Final = 1.0
+
+_TEXT: Final = 0x81
+_CLOSE: Final = 0x88
+
+
+def text_frame(payload: bytes) -> bytes:
+    """The bytes on the wire of one text message."""
+    size = len(payload)
+    if size < 126:
+        return b"%c%c%b" % (_TEXT, size, payload)
+    if size < 65536:
+        return struct.pack("!BBH", _TEXT, 126, size) + payload
+    return struct.pack("!BBQ", _TEXT, 127, size) + payload
+
+
+def frame_payload(frame: bytes) -> bytes:
+    """The message inside a `text_frame`, for a transport that is no websocket."""
+    size = frame[1]
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
+def _close_frame(code: int) -> bytes:
+    return struct.pack("!BBH", _CLOSE, 2, code)
+
+
+class WebSocket:
+    """One accepted websocket, without compression.
+
+    `receive` belongs to one task, the request's handler. `write`, `close` and
+    `abort` are synchronous, may be called from anywhere in the loop and never raise
+    because the peer has gone.
+    """
+
+    __slots__ = ("_closing", "_response", "_transport")
+
+    def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+        self._response = response
+        self._transport = transport
+        self._closing = False
+
+    @classmethod
+    async def accept(cls, request: web.Request, max_message_bytes: int) -> "WebSocket":
+        """Answer the handshake.
+
+        Raises HTTPBadRequest or ValueError for a bad one, and ConnectionResetError.
+        """
+        response = web.WebSocketResponse(
+            timeout=CLOSE_GRACE,
+            autoclose=False,
+            compress=False,
+            # The reader refuses a message of exactly the limit, too.
+            max_msg_size=max_message_bytes + 1,
+            decode_text=False,
+        )
+        await response.prepare(request)
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError
+        return cls(response, transport)
+
+    @property
+    def response(self) -> web.WebSocketResponse:
+        """What the request's handler has to return."""
+        return self._response
+
+    @property
+    def buffered(self) -> int:
+        """Bytes written that the operating system has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    async def receive(self) -> bytes | None:
+        """The next text message, BINARY_MARK for a binary one, None at the end.
+
+        Pings are answered inside. A message over the limit or a broken frame is the
+        end: aiohttp has then sent the close code that fits.
+        """
+        message = await self._response.receive()
+        if message.type is WSMsgType.TEXT:
+            data: bytes = message.data
+            return data
+        if message.type is WSMsgType.BINARY:
+            return BINARY_MARK
+        if message.type is WSMsgType.CLOSE:
+            self.close(1000)
+        self._transport.close()
+        return None
+
+    async def finish(self, code: int) -> None:
+        """Close, and wait until the connection is gone: at most CLOSE_GRACE."""
+        self.close(code)
+        while await self.receive() is not None:
+            pass
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def close(self, code: int) -> None:
+        """Send a close frame; the connection is gone within CLOSE_GRACE.
+
+        The peer answers with its own close frame, which ends `receive`; until then
+        `receive` goes on returning messages, which the caller drops.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        self.write([_close_frame(code)])
+        asyncio.get_running_loop().call_later(CLOSE_GRACE, self._transport.abort)
+
+    def abort(self) -> None:
+        """Drop the connection and what was not sent, now."""
+        self._closing = True
+        self._transport.abort()

@@ -1,0 +1,305 @@
+"""The Engine.IO server: handshakes, polling requests, upgrades and the open sockets."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import engineio  # type: ignore[import-untyped]
+from aiohttp import hdrs, web
+
+from chatserver.realtime import answers
+from chatserver.realtime.driver import WebSocket, text_frame
+from chatserver.realtime.observers import Observer
+from chatserver.realtime.packets import OrjsonCodec
+from chatserver.realtime.protocol import (
+    CLOSE,
+    MAX_POST_PACKETS,
+    PROTOCOL_ERROR,
+    SEPARATOR,
+    SERVICE_RESTART,
+    Reason,
+    Receiver,
+)
+from chatserver.realtime.sockets import EngineSocket, PollOverlap
+from chatserver.settings import RealtimeSettings
+
+log = logging.getLogger(__name__)
+
+Environ = Mapping[str, str]
+
+
+class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
+    """Engine.IO 4 on aiohttp, for one event loop.
+
+    Keeps from `engineio.AsyncServer` its public interface and replaces its inside:
+    nothing is held for a client that went, and no task lives for a socket but the
+    request that aiohttp runs anyway. `open_receiver` is called with each new socket
+    and what the handshake told of it. A polling body that takes longer than
+    `body_timeout` seconds closes its session.
+    """
+
+    sockets: dict[str, EngineSocket]
+
+    def __init__(
+        self,
+        *,
+        realtime: RealtimeSettings,
+        body_timeout: float,
+        origin_allowed: Callable[[web.Request], bool],
+        client_address: Callable[[web.Request], str],
+        open_receiver: Callable[[EngineSocket, Environ], Receiver],
+        observer: Observer,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            async_mode="aiohttp",
+            ping_interval=realtime.ping_interval,
+            ping_timeout=realtime.ping_timeout,
+            max_http_buffer_size=realtime.max_packet_bytes,
+            monitor_clients=False,
+            **options,
+        )
+        self.observer = observer
+        self.max_queue_bytes = realtime.max_queue_bytes
+        self.upgrade_timeout = realtime.connect_timeout
+        self.is_draining = False
+        self._body_timeout = body_timeout
+        self._max_per_address = realtime.max_sockets_per_address
+        self._origin_allowed = origin_allowed
+        self._client_address = client_address
+        self._open_receiver = open_receiver
+        self._addresses: Counter[str] = Counter()
+        self._unflushed: list[EngineSocket] = []
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def attach(self, app: web.Application, engineio_path: str = "socket.io") -> None:
+        path = f"/{engineio_path.strip('/')}/"
+        app.router.add_get(path, self.handle_request, allow_head=False)
+        app.router.add_post(path, self.handle_request)
+        app.router.add_route(hdrs.METH_OPTIONS, path, self.handle_request)
+
+    # Requests
+
+    async def handle_request(self, request: web.Request) -> web.StreamResponse:
+        """The handler of the endpoint. Answers every bad request; raises only for a lost peer."""
+        if not self._origin_allowed(request):
+            self.observer.error("foreign_origin")
+            return answers.failure(answers.foreign_origin())
+        try:
+            response = await self._answer(request)
+        except answers.EngineError as error:
+            self.observer.error("bad_request")
+            response = answers.failure(error)
+        if not response.prepared:
+            response.headers.update(answers.cors_headers(request))
+        return response
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.method == hdrs.METH_OPTIONS:
+            return answers.preflight(request)
+        query = request.query
+        transport = query.get("transport")
+        if transport not in self.transports:
+            raise answers.unknown_transport()
+        is_websocket = transport == "websocket"
+        if "j" in query or (is_websocket and not _wants_websocket(request)):
+            raise answers.bad_request()
+        sid = query.get("sid")
+        if sid is None:
+            return await self._handshake(request, is_websocket=is_websocket)
+        socket = self.sockets.get(sid)
+        if socket is None:
+            raise answers.unknown_sid()
+        if socket.websocket is not None or (is_websocket and socket.is_upgrading):
+            raise answers.bad_request()
+        if is_websocket:
+            return await self._serve_websocket(socket, request, socket.upgrade)
+        if request.method == hdrs.METH_POST:
+            return await self._push(socket, request)
+        return await self._poll(socket, request)
+
+    async def _handshake(self, request: web.Request, *, is_websocket: bool) -> web.StreamResponse:
+        if request.method != hdrs.METH_GET:
+            raise answers.bad_handshake_method()
+        if request.query.get("EIO") != "4":
+            raise answers.unsupported_version()
+        if self.is_draining:
+            raise answers.draining()
+        address = self._client_address(request)
+        if 0 < self._max_per_address <= self._addresses[address]:
+            self.observer.error("too_many_sockets")
+            raise answers.too_many_sockets()
+        socket = self._open(request, address, is_websocket=is_websocket)
+        if not is_websocket:
+            return answers.text(SEPARATOR.join(socket.take()))
+        try:
+            return await self._serve_websocket(socket, request, socket.read)
+        finally:
+            socket.close(Reason.TRANSPORT_CLOSE)
+
+    def _open(self, request: web.Request, address: str, *, is_websocket: bool) -> EngineSocket:
+        transport = "websocket" if is_websocket else "polling"
+        socket = EngineSocket(self, self.generate_id(), address, transport)
+        socket.start(self._open_receiver(socket, _environ(request, address)))
+        hello = {
+            "sid": socket.sid,
+            "upgrades": [] if is_websocket or not self.allow_upgrades else ["websocket"],
+            "pingInterval": int(self.ping_interval * 1000),
+            "pingTimeout": int(self.ping_timeout * 1000),
+            "maxPayload": self.max_http_buffer_size,
+        }
+        self.sockets[socket.sid] = socket
+        self._addresses[address] += 1
+        self.observer.socket_opened(transport)
+        socket.enqueue(text_frame(b"0" + OrjsonCodec.dumps(hello).encode()))
+        return socket
+
+    async def _serve_websocket(
+        self,
+        socket: EngineSocket,
+        request: web.Request,
+        serve: Callable[[WebSocket], Awaitable[None]],
+    ) -> web.StreamResponse:
+        """Accept a websocket, as the transport of `socket` or to be probed, until it ends."""
+        try:
+            websocket = await WebSocket.accept(request, self.max_http_buffer_size)
+        except (ConnectionError, ValueError, web.HTTPBadRequest):
+            raise answers.bad_request() from None
+        try:
+            await serve(websocket)
+        finally:
+            if socket.websocket is websocket:
+                socket.close(Reason.TRANSPORT_CLOSE)
+        return websocket.response
+
+    async def _poll(self, socket: EngineSocket, request: web.Request) -> web.StreamResponse:
+        try:
+            return answers.text(await socket.poll(request.transport))
+        except PollOverlap:
+            socket.refuse("poll_overlap", PROTOCOL_ERROR)
+            raise answers.bad_request() from None
+
+    async def _push(self, socket: EngineSocket, request: web.Request) -> web.StreamResponse:
+        """Take the packets of a POST; anything wrong about it closes the session."""
+        is_overlap, socket.is_posting = socket.is_posting, True
+        try:
+            packets = None if is_overlap else await self._read_packets(request)
+            if packets is None:
+                socket.refuse("bad_poll", PROTOCOL_ERROR)
+                raise answers.bad_request(keep_alive=False)
+            was_refused = await self._receive(socket, packets)
+        finally:
+            if not is_overlap:
+                socket.is_posting = False
+        if was_refused:
+            raise answers.bad_request()
+        return answers.text(b"ok")
+
+    async def _receive(self, socket: EngineSocket, packets: list[bytes]) -> bool:
+        """Whether one of the packets made the server close the session."""
+        for packet in packets:
+            if socket.closed:
+                return False
+            socket.receive_packet(packet)
+            if socket.closed and packet != CLOSE:
+                return True
+            await socket.wait_readable()
+        return False
+
+    async def _read_packets(self, request: web.Request) -> list[bytes] | None:
+        """The packets of a request body; None for a body that the protocol does not allow."""
+        length = request.content_length
+        if length is None or not 0 < length <= self.max_http_buffer_size:
+            return None
+        if hdrs.CONTENT_ENCODING in request.headers:  # a small body that unpacks to a large one
+            return None
+        try:
+            async with asyncio.timeout(self._body_timeout):
+                body = await request.content.readexactly(length)
+            body.decode()
+        except (OSError, EOFError, web.RequestPayloadError, UnicodeDecodeError):
+            return None  # too slow, cut off, or no text
+        packets = body.split(SEPARATOR)
+        return packets if len(packets) <= MAX_POST_PACKETS else None
+
+    # Sockets
+
+    def schedule_flush(self, socket: EngineSocket) -> None:
+        """Have `socket.flush()` called once at the end of this turn of the loop."""
+        if not self._unflushed:
+            self.loop.call_soon(self._flush)
+        self._unflushed.append(socket)
+
+    def _flush(self) -> None:
+        sockets, self._unflushed = self._unflushed, []
+        for socket in sockets:
+            try:
+                socket.flush()
+            except Exception:
+                log.exception("writing to a socket failed", extra={"sid": socket.sid})
+                socket.drop(Reason.TRANSPORT_ERROR, "write_failed")
+
+    def forget(self, socket: EngineSocket, reason: str) -> None:
+        """Drop every reference to a socket that has ended."""
+        del self.sockets[socket.sid]
+        self._addresses[socket.address] -= 1
+        if not self._addresses[socket.address]:
+            del self._addresses[socket.address]
+        self.observer.socket_closed(socket.transport, reason)
+
+    def report(self, sid: str, kind: str) -> None:
+        """Count, and log in one line, that a client was dropped for what it did."""
+        self.observer.error(kind)
+        log.info("client dropped: %s", kind, extra={"sid": sid})
+
+    def close_all(self) -> None:
+        """End every connection in a way that lets clients come back by themselves."""
+        for socket in list(self.sockets.values()):
+            socket.close(Reason.SERVER_DISCONNECT, SERVICE_RESTART)
+
+    # What python-socketio calls
+
+    async def send(self, sid: str, data: str | bytes) -> None:
+        """Send a Socket.IO packet to one client; nothing happens if it has gone."""
+        socket = self.sockets.get(sid)
+        if socket is not None:
+            payload = data.encode() if isinstance(data, str) else data
+            socket.enqueue(text_frame(b"4" + payload))
+
+    async def send_packet(self, sid: str, pkt: Any) -> None:
+        socket = self.sockets.get(sid)
+        if socket is not None:
+            socket.enqueue(text_frame(pkt.encode().encode()))
+
+    async def disconnect(self, sid: str | None = None) -> None:
+        sockets = list(self.sockets.values()) if sid is None else [self.sockets.get(sid)]
+        for socket in sockets:
+            if socket is not None:
+                socket.close(Reason.SERVER_DISCONNECT)
+
+    async def shutdown(self) -> None:
+        self.is_draining = True
+        self.close_all()
+
+
+def _wants_websocket(request: web.Request) -> bool:
+    upgrade = request.headers.get(hdrs.UPGRADE, "")
+    return request.method == hdrs.METH_GET and upgrade.strip().lower() == "websocket"
+
+
+def _environ(request: web.Request, address: str) -> dict[str, str]:
+    """What a connect handler may ask of the handshake, under its WSGI names.
+
+    No more than that is kept: headers can be a megabyte, and a client that never
+    connects has them kept until its deadline.
+    """
+    return {
+        "QUERY_STRING": request.query_string,
+        "REMOTE_ADDR": address,
+        "HTTP_AUTHORIZATION": ",".join(request.headers.getall(hdrs.AUTHORIZATION, ())),
+    }

@@ -1,0 +1,292 @@
+"""The chat over Socket.IO: each client event is parsed, given to one service, dumped."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import parse_qs
+from uuid import UUID
+
+import marshmallow as ma
+import socketio  # type: ignore[import-untyped]
+import structlog
+
+from chatserver.errors import (
+    ChatError,
+    Forbidden,
+    InternalError,
+    InvalidPayload,
+    RateLimited,
+    TokenExpired,
+    Unavailable,
+    UnknownEvent,
+)
+from chatserver.metrics import Metrics
+from chatserver.models import Principal
+from chatserver.realtime.engine import Environ
+from chatserver.realtime.rooms import conversation_room, user_room
+from chatserver.realtime.server import ChatSocketServer
+from chatserver.schemas import requests
+from chatserver.schemas.base import load, timestamp
+from chatserver.schemas.objects import dump_conversation, dump_message
+from chatserver.schemas.sync import SyncRequest, dump_sync, open_states
+from chatserver.services.conversations import ConversationService
+from chatserver.services.messages import MessageService
+from chatserver.services.presence import PresenceService
+from chatserver.services.receipts import ReceiptService
+from chatserver.services.sessions import SessionService
+from chatserver.services.sync import SyncService
+from chatserver.services.typing import TypingService
+from chatserver.settings import Settings
+
+MAX_TIMER: Final = timedelta(days=30)
+"""A token that lives longer is looked at again after this time."""
+
+RETRY_AFTER: Final = 1.0
+
+
+@dataclass(slots=True)
+class Session:
+    """What the node knows of one socket. `expiry` fires when the token has run out."""
+
+    principal: Principal
+    joined: set[UUID] = field(default_factory=set)
+    expiry: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SocketServices:
+    """The services that the events need."""
+
+    sessions: SessionService
+    conversations: ConversationService
+    messages: MessageService
+    receipts: ReceiptService
+    presence: PresenceService
+    sync: SyncService
+    typing: TypingService
+
+
+Handler = Callable[[str, Session, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
+    """The namespace "/". What the three `on_` methods owe is in `realtime.server`."""
+
+    def __init__(
+        self,
+        server: ChatSocketServer,
+        services: SocketServices,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        super().__init__("/")
+        self._server = server
+        self._services = services
+        self._settings = settings
+        self._metrics = metrics
+        self._log = structlog.get_logger(__name__)
+        self._sessions: dict[str, Session] = {}
+        self._handlers: Mapping[str, tuple[ma.Schema, Handler]] = {
+            "join": (requests.ConversationEvent(), self._join),
+            "leave": (requests.ConversationEvent(), self._leave),
+            "message": (requests.MessageEvent(), self._message),
+            "edit": (requests.EditEvent(), self._edit),
+            "delete": (requests.DeleteEvent(), self._delete),
+            "typing": (requests.TypingEvent(), self._typing),
+            "delivered": (requests.DeliveredEvent(), self._delivered),
+            "read": (requests.ReadEvent(), self._read),
+            "sync": (SyncRequest(), self._sync),
+            "authenticate": (requests.AuthenticateEvent(), self._authenticate),
+        }
+
+    @property
+    def schemas(self) -> Mapping[str, ma.Schema]:
+        """Each event that clients may send, and what loads its payload."""
+        return {event: schema for event, (schema, _) in self._handlers.items()}
+
+    def open_sockets(self) -> list[tuple[UUID, str]]:
+        """The user and the id of each socket of this node."""
+        return [(session.principal.user_id, sid) for sid, session in self._sessions.items()]
+
+    # The life of a socket
+
+    async def on_connect(self, sid: str, environ: Environ, auth: dict[str, Any] | None) -> None:
+        structlog.contextvars.bind_contextvars(socket_id=sid)
+        principal = await self._services.sessions.authenticate(self._token(environ, auth))
+        self._check_cap(principal.user_id)
+        await self._server.enter_room(sid, user_room(principal.user_id))
+        await self._services.presence.connected(principal.user_id, sid)
+        # From here on nothing can fail: on_disconnect will undo it.
+        session = self._sessions[sid] = Session(principal)
+        self._watch_expiry(sid, session)
+        self._metrics.session_opened(principal.role)
+        self._log.info("socket_opened", user_id=str(principal.user_id), role=principal.role)
+
+    async def on_disconnect(self, sid: str, reason: str) -> None:
+        structlog.contextvars.bind_contextvars(socket_id=sid)
+        session = self._sessions.pop(sid)
+        if session.expiry is not None:
+            session.expiry.cancel()
+        principal = session.principal
+        self._metrics.session_closed(principal.role)
+        self._services.typing.disconnected(principal, sid)
+        await self._services.presence.disconnected(principal.user_id, sid)
+        self._log.info("socket_closed", user_id=str(principal.user_id), reason=reason)
+
+    async def on_event(self, sid: str, event: str, args: list[Any]) -> dict[str, Any]:
+        """The acknowledgement: `{"ok": True, …}` or `{"ok": False, "error": {…}}`."""
+        structlog.contextvars.bind_contextvars(socket_id=sid, socket_event=event[:50])
+        try:
+            answer = await self._handle(sid, event, args)
+            result = "ok"
+        except ChatError as error:
+            answer, result = {"ok": False, "error": error.to_dict()}, error.code
+        except Exception:
+            self._log.exception("event_failed")
+            answer, result = {"ok": False, "error": InternalError().to_dict()}, InternalError.code
+        if result != "ok":
+            self._metrics.error(result)
+        self._metrics.event_handled(event if event in self._handlers else "unknown", result)
+        return answer
+
+    async def _handle(self, sid: str, event: str, args: list[Any]) -> dict[str, Any]:
+        if event not in self._handlers:
+            raise UnknownEvent
+        schema, handler = self._handlers[event]
+        if len(args) != 1:
+            raise InvalidPayload("An event has exactly one payload.", fields={})
+        payload = load(schema, args[0])
+        try:
+            async with asyncio.timeout(self._settings.realtime.handler_timeout):
+                return {"ok": True, **await handler(sid, self._sessions[sid], payload)}
+        except TimeoutError:
+            raise Unavailable("The event took too long.", retry_after=RETRY_AFTER) from None
+
+    # Events
+
+    async def _join(self, sid: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        """First into the room, then the snapshot: what happens in between is in both."""
+        conversation_id = payload["conversation_id"]
+        is_new = conversation_id not in session.joined
+        if is_new:
+            await self._services.conversations.check_access(session.principal, conversation_id)
+            await self._server.enter_room(sid, conversation_room(conversation_id))
+            session.joined.add(conversation_id)
+        conversation = await self._services.conversations.get(session.principal, conversation_id)
+        return {"conversation": dump_conversation(conversation)}
+
+    async def _leave(self, sid: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        conversation_id = payload["conversation_id"]
+        if conversation_id not in session.joined:
+            await self._services.conversations.check_access(session.principal, conversation_id)
+            return {}
+        session.joined.discard(conversation_id)
+        await self._server.leave_room(sid, conversation_room(conversation_id))
+        self._services.typing.left(session.principal, conversation_id, sid)
+        return {}
+
+    async def _message(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        started = time.perf_counter()
+        sent = await self._services.messages.send(
+            session.principal, payload["conversation_id"], requests.draft(payload)
+        )
+        self._metrics.send_answered("socket", time.perf_counter() - started)
+        return {"message": dump_message(sent.message), "duplicate": sent.is_duplicate}
+
+    async def _edit(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        message = await self._services.messages.edit(
+            session.principal, payload["message_id"], payload["content"]
+        )
+        return {"message": dump_message(message)}
+
+    async def _delete(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        await self._services.messages.delete(session.principal, payload["message_id"])
+        return {}
+
+    async def _typing(self, sid: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        conversation_id = payload["conversation_id"]
+        if conversation_id not in session.joined:
+            await self._services.conversations.check_access(session.principal, conversation_id)
+            raise Forbidden("The socket has not joined the conversation.")
+        self._services.typing.set_typing(
+            session.principal, conversation_id, sid, is_typing=payload["is_typing"]
+        )
+        return {}
+
+    async def _delivered(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        await self._services.receipts.mark_delivered(
+            session.principal, payload["conversation_id"], payload["seq"]
+        )
+        return {}
+
+    async def _read(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        receipts, principal = self._services.receipts, session.principal
+        if payload["message_id"] is not None:
+            unread = await receipts.mark_message_read(principal, payload["message_id"])
+        else:
+            unread = await receipts.mark_read(principal, payload["conversation_id"], payload["seq"])
+        return {"unread_count": unread}
+
+    async def _sync(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        result = await self._services.sync.sync(
+            session.principal,
+            cursor=payload["cursor"],
+            limit=payload["limit"],
+            open=open_states(payload["open"]),
+        )
+        return dump_sync(result)
+
+    async def _authenticate(
+        self, sid: str, session: Session, payload: dict[str, Any]
+    ) -> dict[str, Any]:
+        principal = await self._services.sessions.renew(session.principal, payload["token"])
+        self._metrics.session_closed(session.principal.role)
+        self._metrics.session_opened(principal.role)
+        session.principal = principal
+        self._watch_expiry(sid, session)
+        return {"expires_at": timestamp(principal.expires_at)}
+
+    # Tokens
+
+    def _token(self, environ: Environ, auth: dict[str, Any] | None) -> str | None:
+        """From the handshake's `auth`, else the Authorization header, else the query."""
+        token = (auth or {}).get("token")
+        if isinstance(token, str) and token:
+            return token
+        scheme, _, credentials = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() == "bearer" and credentials:
+            return credentials.strip()
+        if self._settings.auth.query_token:
+            return parse_qs(environ.get("QUERY_STRING", "")).get("token", [None])[0]
+        return None
+
+    def _check_cap(self, user_id: UUID) -> None:
+        cap = self._settings.realtime.max_sockets_per_user
+        if cap and len(self._server.sockets_in(user_room(user_id))) >= cap:
+            raise RateLimited("The user has too many open sockets.", retry_after=RETRY_AFTER)
+
+    def _watch_expiry(self, sid: str, session: Session) -> None:
+        """Have the socket closed when its token runs out.
+
+        A token may still be presented for the leeway after its end; a socket opened
+        in that time lives until the leeway is over.
+        """
+        if session.expiry is not None:
+            session.expiry.cancel()
+        now, end = datetime.now(UTC), session.principal.expires_at
+        if end <= now:
+            end += timedelta(seconds=self._settings.jwt.leeway)
+        delay = min(max(end - now, timedelta(0)), MAX_TIMER)
+        session.expiry = asyncio.get_running_loop().call_later(
+            delay.total_seconds(), self._expire, sid, session
+        )
+
+    def _expire(self, sid: str, session: Session) -> None:
+        if session.principal.expires_at > datetime.now(UTC):
+            self._watch_expiry(sid, session)
+            return
+        self._server.emit_now("error", TokenExpired().to_dict(), [sid])
+        self._server.disconnect_now(sid)

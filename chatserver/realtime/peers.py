@@ -1,0 +1,304 @@
+"""One Socket.IO client: from CONNECT through its events, in order, to the disconnect.
+
+Everything that takes time goes through one queue and one task, which lives only
+while the queue is not empty: CONNECT, events, and the end of the connection are
+handled strictly one after the other in the order in which they arrived. So a connect
+handler that outlives its client, a disconnect during an event and a disconnect
+handler that comes twice are not races that need care but cannot happen.
+"""
+
+import asyncio
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+from chatserver.errors import InternalError, InvalidPayload
+from chatserver.realtime import packets
+from chatserver.realtime.driver import text_frame
+from chatserver.realtime.packets import InvalidPacket, Packet
+from chatserver.realtime.protocol import POLICY_VIOLATION, PROTOCOL_ERROR, UNSUPPORTED_DATA, Reason
+from chatserver.realtime.sockets import EngineSocket
+
+if TYPE_CHECKING:
+    from chatserver.realtime.server import ChatSocketServer
+
+# How long a client that was refused or disconnected keeps its connection, in seconds:
+# enough to read why, on polling too.
+LINGER: Final = 2.0
+
+
+class _Phase(Enum):
+    """What the client may send next."""
+
+    NEW = auto()  # CONNECT
+    OPEN = auto()  # events, DISCONNECT
+    OVER = auto()  # nothing that we would read
+
+
+class _End:
+    """The last entry of the queue: the connection has ended."""
+
+
+_END: Final = _End()
+
+
+class Peer:
+    """The Socket.IO side of one connection.
+
+    `is_connected` is true from when the connect handler has accepted until the
+    disconnect handler is called; `has_left` from when the peer must receive nothing
+    more, which can be long before that. `sid` is empty until CONNECT is handled.
+    """
+
+    __slots__ = (
+        "_held",
+        "_held_bytes",
+        "_phase",
+        "_queue",
+        "_queue_bytes",
+        "_reason",
+        "_server",
+        "_timer",
+        "_worker",
+        "has_left",
+        "is_connected",
+        "rooms",
+        "session",
+        "sid",
+        "socket",
+    )
+
+    def __init__(self, server: "ChatSocketServer", socket: EngineSocket) -> None:
+        self.sid = ""
+        self.socket = socket
+        self.rooms: set[str] = set()
+        self.session: dict[str, Any] = {}
+        self.is_connected = False
+        self.has_left = False
+        self._server = server
+        self._phase = _Phase.NEW
+        self._queue: list[tuple[Packet | _End, int]] = []
+        self._queue_bytes = 0
+        self._worker: asyncio.Task[None] | None = None
+        self._held: list[bytes] | None = []
+        self._held_bytes = 0
+        self._reason: str = Reason.TRANSPORT_CLOSE
+        self._timer = server.call_later(server.connect_timeout, self._miss_connect)
+
+    # Sending
+
+    def deliver(self, frame: bytes) -> bool:
+        """Queue an event for the client; whether it can still get it.
+
+        What is delivered while the connect handler runs follows the answer to it.
+        `Rooms` never calls this for a peer that has left.
+        """
+        if self._held is None:
+            return self.socket.enqueue(frame)
+        self._held_bytes += len(frame)
+        if self._held_bytes > self._server.max_queue_bytes:
+            self._server.call_later(0, self.socket.drop, Reason.TRANSPORT_ERROR, "queue_overflow")
+            return False
+        self._held.append(frame)
+        return True
+
+    def _send(self, packet: bytes) -> None:
+        self.socket.enqueue(text_frame(packet))
+
+    # Receiving
+
+    def receive(self, data: bytes) -> None:
+        if self._phase is _Phase.OVER:
+            return
+        try:
+            packet = Packet(encoded_packet=data)
+        except InvalidPacket as error:
+            self._refuse(error)
+            return
+        kind = packet.packet_type
+        if packet.namespace != "/":
+            self._receive_elsewhere(packet)
+        elif kind == packets.CONNECT:
+            self._receive_connect(packet, len(data))
+        elif self._phase is _Phase.NEW:
+            self._refuse(InvalidPacket())
+        elif kind == packets.EVENT:
+            self._put(packet, len(data))
+        elif kind == packets.DISCONNECT:
+            self._phase = _Phase.OVER
+            self._put(packet, len(data))
+
+    def _receive_connect(self, packet: Packet, size: int) -> None:
+        if self._phase is not _Phase.NEW:
+            self._refuse(InvalidPacket())
+            return
+        self._timer.cancel()
+        self._phase = _Phase.OPEN
+        self._put(packet, size)
+
+    def _receive_elsewhere(self, packet: Packet) -> None:
+        """Another namespace than "/": there is none."""
+        if packet.packet_type == packets.CONNECT:
+            refusal = {"message": "Invalid namespace"}
+            self._send(packets.encode_connect_error(refusal, str(packet.namespace)))
+        else:
+            self._refuse(InvalidPacket())
+
+    def _refuse(self, error: InvalidPacket) -> None:
+        """Close because of a packet; an event whose id could be read is answered first."""
+        if error.ack_id is not None and self._phase is _Phase.OPEN:
+            answer = self._server.failure_ack(InvalidPayload("The packet is not valid JSON."))
+            self._send(packets.encode_ack(error.ack_id, answer))
+        self._clear_queue()
+        is_binary = error.kind == "binary"
+        self.socket.refuse(error.kind, UNSUPPORTED_DATA if is_binary else PROTOCOL_ERROR)
+
+    def _miss_connect(self) -> None:
+        self.socket.refuse("connect_timeout", POLICY_VIOLATION)
+
+    # The queue
+
+    def _put(self, entry: Packet | _End, size: int) -> None:
+        self._queue.append((entry, size))
+        self._queue_bytes += size
+        if self._worker is None:
+            self._start_worker()
+        if self._is_full():
+            self.socket.pause_reading()
+
+    def _is_full(self) -> bool:
+        server = self._server
+        too_many = len(self._queue) >= server.max_pending_events
+        return too_many or self._queue_bytes >= server.max_pending_bytes
+
+    def _clear_queue(self) -> None:
+        self._queue.clear()
+        self._queue_bytes = 0
+        self.socket.resume_reading()
+
+    def _start_worker(self) -> None:
+        self._worker = self._server.spawn(self._work(), self._end_worker)
+
+    def _end_worker(self) -> None:
+        # Something may have arrived since the task looked last, or the task may have
+        # been cancelled before it began.
+        self._worker = None
+        if self._queue:
+            self._start_worker()
+
+    async def _work(self) -> None:
+        while self._queue:
+            entry, size = self._queue.pop(0)
+            self._queue_bytes -= size
+            if not self._is_full():
+                self.socket.resume_reading()
+            await self._handle(entry)
+
+    async def _handle(self, entry: Packet | _End) -> None:
+        if isinstance(entry, _End):
+            await self._finish()
+        elif entry.packet_type == packets.EVENT:
+            await self._handle_event(entry)
+        elif entry.packet_type == packets.CONNECT:
+            await self._handle_connect(entry.data)
+        else:
+            self._leave(Reason.CLIENT_DISCONNECT)
+            await self._finish()
+
+    async def _handle_connect(self, auth: dict[str, Any] | None) -> None:
+        if self.socket.closed:
+            return
+        server = self._server
+        self.sid = server.eio.generate_id()
+        server.rooms_index.add_peer(self)
+        try:
+            refusal = await server.run_connect(self, auth)
+        finally:
+            server.environ.pop(self.socket.sid, None)
+        if refusal is not None:
+            self._leave(Reason.SERVER_DISCONNECT)
+            server.rooms_index.forget_peer(self)
+            self._send(packets.encode_connect_error(refusal))
+            return
+        self.is_connected = True
+        if not self.has_left:
+            held, self._held = self._held or [], None
+            self._send(packets.encode_connect(self.sid))
+            for frame in held:
+                self.socket.enqueue(frame)
+
+    async def _handle_event(self, packet: Packet) -> None:
+        if not self.is_connected:  # it was refused, or has been disconnected
+            return
+        name, *args = packet.data
+        answer = await self._server.run_event(self, name, args)
+        if self.socket.closed:
+            return
+        try:
+            reply = _reply(packet.id, answer)
+        except TypeError as error:
+            self._server.log_failure(self, "encoding an acknowledgement failed", error)
+            reply = _reply(packet.id, self._server.failure_ack(InternalError()))
+        if reply is not None:
+            self._send(reply)
+
+    async def _finish(self) -> None:
+        """Run the disconnect handler if it is due, and let go of everything."""
+        was_connected, self.is_connected = self.is_connected, False
+        try:
+            if was_connected:
+                await self._server.run_disconnect(self, self._reason)
+        finally:
+            self._server.rooms_index.forget_peer(self)
+
+    # The end
+
+    def disconnect(self, reason: str) -> None:
+        """Tell the client that the server ends this session; JS clients then stay away.
+
+        Delivery stops at once, events not begun are dropped, and the disconnect
+        handler runs when the handler that is running now, if any, has returned.
+        """
+        if self.has_left:
+            return
+        self._clear_queue()
+        self._send(packets.encode_disconnect())
+        self._leave(reason)
+        self._put(_END, 0)
+
+    def closed(self, reason: str) -> None:
+        """The connection is gone (see `Receiver`)."""
+        self._server.environ.pop(self.socket.sid, None)
+        if not self.has_left:
+            self._leave(reason)
+        self._timer.cancel()
+        if self._worker is not None or self.is_connected:
+            self._put(_END, 0)
+
+    def _leave(self, reason: str) -> None:
+        """Deliver nothing more, read nothing more; the connection ends in LINGER seconds."""
+        self.has_left = True
+        self._phase = _Phase.OVER
+        self._reason = reason
+        self._held = None
+        self._server.rooms_index.remove_from_rooms(self)
+        self._timer.cancel()
+        if not self.socket.closed:
+            self._timer = self._server.call_later(self._server.linger, self.socket.close, reason)
+
+    def cancel_handler(self) -> None:
+        """Cancel the connect or event handler that is running; the rest still runs."""
+        if self._worker is not None and (self.is_connected or self._held is not None):
+            self._worker.cancel()
+
+
+def _reply(ack_id: int | None, answer: Any) -> bytes | None:
+    """What a client hears about its event: the acknowledgement if it asked for one.
+
+    Of a failure it hears in any case, then by the event `error`. Raises TypeError for
+    what JSON cannot hold.
+    """
+    if ack_id is not None:
+        return packets.encode_ack(ack_id, answer)
+    if isinstance(answer, dict) and answer.get("ok") is False:
+        return packets.encode_event("error", answer["error"])
+    return None

@@ -1,0 +1,149 @@
+"""From events to rooms and payloads: the publisher of a single node."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from chatserver.events import (
+    ConversationChanged,
+    DeliveryReceipt,
+    Event,
+    HeadMoved,
+    MessageDeleted,
+    MessageSent,
+    MessageUpdated,
+    PresenceChanged,
+    ReadReceipt,
+    TypingChanged,
+    UnreadChanged,
+)
+from chatserver.metrics import Metrics
+from chatserver.realtime.rooms import conversation_room, user_room
+from chatserver.realtime.server import ChatSocketServer
+from chatserver.realtime.unread import LatestUnread
+from chatserver.schemas import events as dumps
+from chatserver.schemas.objects import dump_conversation, dump_message
+
+# So many events are sent before others of the loop have their turn.
+BURST: Final = 200
+
+
+class SocketPublisher:
+    """A `Publisher` that sends to the sockets of this node, in the order of the calls.
+
+    It sends in a later turn of the loop: whoever waits for the acknowledgement of
+    the same commit comes first.
+    """
+
+    def __init__(self, server: ChatSocketServer, metrics: Metrics) -> None:
+        self._server = server
+        self._metrics = metrics
+        self._waiting: deque[Event] = deque()
+        self._unread = LatestUnread()
+        self._is_scheduled = False
+        self._log = structlog.get_logger(__name__)
+        self._senders: Mapping[type, Callable[[Any], None]] = {
+            MessageSent: self._message_sent,
+            MessageUpdated: self._message_updated,
+            MessageDeleted: self._message_deleted,
+            ConversationChanged: self._conversation_changed,
+            TypingChanged: self._typing_changed,
+            PresenceChanged: self._presence_changed,
+            DeliveryReceipt: self._delivery_receipt,
+            ReadReceipt: self._read_receipt,
+            UnreadChanged: self._unread_changed,
+            HeadMoved: self._head_moved,
+        }
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def publish(self, event: Event) -> None:
+        self._waiting.append(event)
+        self._schedule()
+
+    def flush(self) -> None:
+        """Send all that waits, now."""
+        while self._waiting:
+            self._send(self._waiting.popleft())
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._is_scheduled = False
+        for _ in range(min(BURST, len(self._waiting))):
+            self._send(self._waiting.popleft())
+        if self._waiting:
+            self._schedule()
+
+    def _send(self, event: Event) -> None:
+        try:
+            self._senders[type(event)](event)
+        except Exception:
+            # One event that cannot be sent must not keep the others.
+            self._log.exception("publish_failed", kind=type(event).__name__)
+
+    def _message_sent(self, event: MessageSent) -> None:
+        self._to_users("message", dump_message(event.message), event)
+        age = (datetime.now(UTC) - event.message.created_at).total_seconds()
+        self._metrics.message_delivered(max(age, 0.0))
+
+    def _message_updated(self, event: MessageUpdated) -> None:
+        self._to_users("message_updated", dump_message(event.message), event)
+
+    def _message_deleted(self, event: MessageDeleted) -> None:
+        self._to_users("message_deleted", dump_message(event.message), event)
+
+    def _conversation_changed(self, event: ConversationChanged) -> None:
+        for user_id, view in event.views.items():
+            self._server.emit_now("conversation", dump_conversation(view), [user_room(user_id)])
+
+    def _typing_changed(self, event: TypingChanged) -> None:
+        self._server.emit_now(
+            "typing",
+            dumps.dump_typing(event),
+            [conversation_room(event.conversation_id)],
+            skip=self._server.sockets_in(user_room(event.user_id)),
+        )
+
+    def _presence_changed(self, event: PresenceChanged) -> None:
+        self._server.emit_now(
+            "presence",
+            dumps.dump_presence_event(event),
+            [conversation_room(conversation_id) for conversation_id in event.conversation_ids],
+            skip=self._server.sockets_in(user_room(event.presence.user_id)),
+        )
+
+    def _delivery_receipt(self, event: DeliveryReceipt) -> None:
+        self._to_users("delivery_receipt", dumps.dump_delivery_receipt(event), event)
+
+    def _read_receipt(self, event: ReadReceipt) -> None:
+        self._to_users("read_receipt", dumps.dump_read_receipt(event), event)
+
+    def _unread_changed(self, event: UnreadChanged) -> None:
+        latest = self._unread.admit(event)
+        if latest is not None:
+            self._server.emit_now("unread", dumps.dump_unread(latest), [user_room(event.user_id)])
+
+    def _head_moved(self, event: HeadMoved) -> None:
+        self._to_users("head", dumps.dump_head(event), event)
+
+    def _to_users(
+        self,
+        name: str,
+        payload: dict[str, Any],
+        event: MessageSent
+        | MessageUpdated
+        | MessageDeleted
+        | DeliveryReceipt
+        | ReadReceipt
+        | HeadMoved,
+    ) -> None:
+        self._server.emit_now(name, payload, [user_room(user) for user in event.participants])

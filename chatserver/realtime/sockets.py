@@ -1,0 +1,336 @@
+"""One Engine.IO connection: its outgoing queue, its heartbeat and its end.
+
+It stands in for `engineio.AsyncSocket` and is synchronous wherever that is possible,
+so that no state is ever half changed: frames are appended to a list which the engine
+writes out once a turn of the loop, the heartbeat is two timers, and `close` is one
+call after which nothing refers to the connection.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from chatserver.realtime.driver import WebSocket, frame_payload
+from chatserver.realtime.protocol import (
+    CLOSE,
+    MAX_POLL_PACKETS,
+    NOOP,
+    PING_FRAME,
+    POLL_WHILE_PROBING,
+    PROBE,
+    PROBE_ANSWER,
+    PROTOCOL_ERROR,
+    SEPARATOR,
+    UNSUPPORTED_DATA,
+    UPGRADE,
+    Reason,
+    Receiver,
+)
+
+if TYPE_CHECKING:
+    from chatserver.realtime.engine import EngineServer
+
+
+class PollOverlap(Exception):
+    """A second poll arrived while the first was waiting."""
+
+
+class EngineSocket:
+    """One client of the Engine.IO server, on polling or on a websocket.
+
+    `transport` is "polling" or "websocket"; a socket that is still to become a
+    websocket has `websocket` None and queues. Frames (see `text_frame`)
+    reach the client in the order of the `enqueue` calls. A client for which more
+    than `max_queue_bytes` wait, or for which some wait and none left for
+    `ping_timeout` seconds, is dropped.
+    """
+
+    __slots__ = (
+        "_dirty",
+        "_engine",
+        "_gate",
+        "_out",
+        "_out_bytes",
+        "_poll",
+        "_poll_transport",
+        "_pong_due",
+        "_probe",
+        "_sent_bytes",
+        "_stalled_at",
+        "_timer",
+        "_was_paused",
+        "address",
+        "closed",
+        "is_posting",
+        "receiver",
+        "session",
+        "sid",
+        "transport",
+        "websocket",
+    )
+
+    receiver: Receiver
+    _timer: asyncio.TimerHandle
+
+    def __init__(self, engine: "EngineServer", sid: str, address: str, transport: str) -> None:
+        self.sid = sid
+        self.address = address
+        self.transport = transport
+        self.closed = False
+        self.is_posting = False
+        self.session: dict[str, Any] = {}
+        self.websocket: WebSocket | None = None
+        self._engine = engine
+        self._dirty = False
+        self._gate: asyncio.Future[None] | None = None
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._sent_bytes = 0
+        self._stalled_at: int | None = None
+        self._poll: asyncio.Future[bytes] | None = None
+        self._poll_transport: asyncio.Transport | None = None
+        self._probe: WebSocket | None = None
+        self._pong_due = False
+        self._was_paused = False
+
+    def start(self, receiver: Receiver) -> None:
+        """Begin: give messages to `receiver`, and ping."""
+        self.receiver = receiver
+        self._timer = self._engine.loop.call_later(self._engine.ping_interval, self._send_ping)
+
+    @property
+    def upgraded(self) -> bool:
+        """Whether the transport is a websocket; the name is python-engineio's."""
+        return self.websocket is not None
+
+    @property
+    def is_upgrading(self) -> bool:
+        return self._probe is not None
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits for this client in our memory, frame headers included."""
+        buffered = 0 if self.websocket is None else self.websocket.buffered
+        return self._out_bytes + buffered
+
+    # Sending
+
+    def enqueue(self, frame: bytes) -> bool:
+        """Append a frame; False when the client has gone. Never blocks, never raises."""
+        if self.closed:
+            return False
+        self._out_bytes += len(frame)
+        # Over the limit nothing more is kept; flush() then drops the client. It is not
+        # done here because the caller may be iterating over a room.
+        if self._out_bytes <= self._engine.max_queue_bytes:
+            self._out.append(frame)
+        if not self._dirty:
+            self._dirty = True
+            self._engine.schedule_flush(self)
+        return True
+
+    def flush(self) -> None:
+        """Hand the queue to the transport, as far as that takes it."""
+        self._dirty = False
+        if self.closed or not self._out_bytes:
+            return
+        if self.queued_bytes > self._engine.max_queue_bytes:
+            self.drop(Reason.TRANSPORT_ERROR, "queue_overflow")
+        elif self.websocket is not None:
+            self.websocket.write(self._out)
+            self._sent_bytes += self._out_bytes
+            self._out, self._out_bytes = [], 0
+        else:
+            self._wake_poll()
+
+    def take(self, *, everything: bool = False) -> list[bytes]:
+        """Remove the payloads for the next polling body from the queue."""
+        count = len(self._out) if everything else MAX_POLL_PACKETS
+        frames = self._out[:count]
+        del self._out[:count]
+        size = sum(map(len, frames))
+        self._out_bytes -= size
+        self._sent_bytes += size
+        return [frame_payload(frame) for frame in frames]
+
+    async def poll(self, transport: asyncio.Transport | None) -> bytes:
+        """The body for a poll that came in on `transport`; waits until there is one.
+
+        Raises PollOverlap while another poll of a living connection waits.
+        """
+        if self._poll is not None:
+            if self._is_poll_alive():
+                raise PollOverlap
+            self._end_poll([NOOP])
+        if self._out:
+            return SEPARATOR.join(self.take())
+        poll: asyncio.Future[bytes] = self._engine.loop.create_future()
+        self._poll = poll
+        self._poll_transport = transport
+        if self.is_upgrading:
+            self._engine.loop.call_later(POLL_WHILE_PROBING, self._release_poll, poll)
+        try:
+            return await poll
+        finally:
+            if self._poll is poll:
+                self._poll = self._poll_transport = None
+
+    def _is_poll_alive(self) -> bool:
+        return self._poll_transport is not None and not self._poll_transport.is_closing()
+
+    def _wake_poll(self) -> None:
+        # What is handed to a poll whose connection broke would be lost, so it waits
+        # for the next poll.
+        if self._poll is not None and self._is_poll_alive():
+            self._end_poll(self.take())
+
+    def _release_poll(self, poll: "asyncio.Future[bytes] | None" = None) -> None:
+        """End the waiting poll (only `poll`, if given), with packets or without."""
+        if self._poll is not None and poll in (None, self._poll):
+            packets = self.take() if self._is_poll_alive() else []
+            self._end_poll(packets or [NOOP])
+
+    def _end_poll(self, payloads: list[bytes]) -> None:
+        poll, self._poll, self._poll_transport = self._poll, None, None
+        if poll is not None and not poll.done():
+            poll.set_result(SEPARATOR.join(payloads))
+
+    # Receiving
+
+    async def read(self, websocket: WebSocket) -> None:
+        """Make `websocket` the transport and read it until it is gone."""
+        if self.closed:
+            await websocket.finish(1000)
+            return
+        self.websocket, self.transport = websocket, "websocket"
+        self._release_poll()
+        self.flush()
+        while (data := await websocket.receive()) is not None:
+            if not self.closed:
+                self.receive_packet(data)
+            await self.wait_readable()
+
+    async def upgrade(self, websocket: WebSocket) -> None:
+        """Probe `websocket` and, when the client says so, change over to it.
+
+        When that does not happen in time, or with anything unexpected, only the
+        websocket is closed and polling goes on.
+        """
+        self._probe = websocket
+        timer = self._engine.loop.call_later(
+            self._engine.upgrade_timeout, websocket.close, PROTOCOL_ERROR
+        )
+        try:
+            upgraded = await self._answer_probe(websocket)
+        finally:
+            timer.cancel()
+            self._probe = None
+        if not upgraded or self.closed:
+            await websocket.finish(PROTOCOL_ERROR)
+            return
+        self._engine.observer.socket_upgraded()
+        await self.read(websocket)
+
+    async def _answer_probe(self, websocket: WebSocket) -> bool:
+        if await websocket.receive() != PROBE:
+            return False
+        websocket.write([PROBE_ANSWER])
+        self._release_poll()  # the client waits for it before it sends UPGRADE
+        return await websocket.receive() == UPGRADE
+
+    def receive_packet(self, data: bytes) -> None:
+        """Handle one Engine.IO packet; a packet that is none closes the connection."""
+        kind = data[:1]
+        if kind == b"4":
+            if not self._engine.is_draining:
+                self.receiver.receive(data[1:])
+        elif kind == b"3":
+            self._pong_due = False
+        elif kind == CLOSE:
+            self.close(Reason.CLIENT_DISCONNECT)
+        elif kind == b"b":
+            self.refuse("binary", UNSUPPORTED_DATA)
+        elif kind != NOOP:
+            self.refuse("invalid_packet", PROTOCOL_ERROR)
+
+    def pause_reading(self) -> None:
+        """Take no more packets from this client, pongs included, until resumed."""
+        if self._gate is None and not self.closed:
+            self._was_paused = True
+            self._gate = self._engine.loop.create_future()
+
+    def resume_reading(self) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None and not gate.done():
+            gate.set_result(None)
+
+    async def wait_readable(self) -> None:
+        """Wait while reading is paused."""
+        if self._gate is not None:
+            await asyncio.shield(self._gate)
+
+    # Heartbeat
+
+    def _send_ping(self) -> None:
+        self._pong_due = True
+        self.enqueue(PING_FRAME)
+        self.flush()
+        self._stalled_at = self._drained_bytes() if self.queued_bytes else None
+        self._timer = self._engine.loop.call_later(self._engine.ping_timeout, self._check_pong)
+
+    def _check_pong(self) -> None:
+        # A pong may lie behind what we refused to read: then this one is not missed.
+        was_paused, self._was_paused = self._was_paused, self._gate is not None
+        if self._pong_due and not was_paused:
+            self.drop(Reason.PING_TIMEOUT, "ping_timeout")
+        elif self._stalled_at is not None and self._stalled_at == self._drained_bytes():
+            self.drop(Reason.TRANSPORT_ERROR, "write_stalled")
+        else:
+            engine = self._engine
+            delay = max(engine.ping_interval - engine.ping_timeout, 0)
+            self._timer = engine.loop.call_later(delay, self._send_ping)
+
+    def _drained_bytes(self) -> int:
+        """How many bytes have left our memory for this client, ever."""
+        return self._sent_bytes - (0 if self.websocket is None else self.websocket.buffered)
+
+    # The end
+
+    def close(self, reason: str, code: int = 1000) -> None:
+        """Send what is queued, then end the connection; a websocket with `code`."""
+        if self.closed:
+            return
+        if self.websocket is not None:
+            if self._out:
+                self.websocket.write(self._out)
+            self.websocket.close(code)
+        else:
+            farewell = NOOP if reason == Reason.CLIENT_DISCONNECT else CLOSE
+            self._end_poll([*self.take(everything=True), farewell])
+        self._end(reason)
+
+    def refuse(self, kind: str, code: int) -> None:
+        """Close because of what the client did; `kind` names it for the metrics."""
+        if not self.closed:
+            self._engine.report(self.sid, kind)
+            self.close(Reason.TRANSPORT_ERROR, code)
+
+    def drop(self, reason: str, kind: str) -> None:
+        """End the connection at once and throw away what is queued."""
+        if self.closed:
+            return
+        self._engine.report(self.sid, kind)
+        if self.websocket is not None:
+            self.websocket.abort()
+        else:
+            self._end_poll([CLOSE])
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        self.closed = True
+        self._timer.cancel()
+        self._out, self._out_bytes = [], 0
+        self.resume_reading()
+        if self._probe is not None:
+            self._probe.close(1000)
+        self._engine.forget(self, reason)
+        self.receiver.closed(reason)
