@@ -1,0 +1,5 @@
+"""`python -m chatserver` is `chatserver`."""
+
+from chatserver.cli import main
+
+main()

@@ -1,0 +1,67 @@
+"""What a handler is given: the services, and a request that is already parsed."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from chatserver.metrics import Metrics
+from chatserver.models import Principal
+from chatserver.services.conversations import ConversationService
+from chatserver.services.messages import MessageService
+from chatserver.services.presence import PresenceService
+from chatserver.services.readiness import Readiness
+from chatserver.services.receipts import ReceiptService
+from chatserver.services.sessions import SessionService
+from chatserver.services.sync import SyncService
+
+REQUEST_ID = web.RequestKey("request_id", str)
+PRINCIPAL = web.RequestKey("principal", Principal)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServices:
+    """The services that routes call."""
+
+    sessions: SessionService
+    conversations: ConversationService
+    messages: MessageService
+    receipts: ReceiptService
+    presence: PresenceService
+    sync: SyncService
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """All that handlers may use; there is one for an application."""
+
+    services: ApiServices
+    metrics: Metrics
+    readiness: Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as its route describes it: authenticated, and valid by its schemas.
+
+    `ids` are the parts of the path by name; `query` and `body` are what the route's
+    schemas loaded, and empty where it has none. `started` is when the request was
+    taken up, by `time.perf_counter`.
+    """
+
+    request: web.Request
+    started: float
+    ids: Mapping[str, UUID] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def principal(self) -> Principal:
+        """Who is calling. Not for public routes, which nobody in particular calls."""
+        return self.request[PRINCIPAL]
+
+
+Handler = Callable[[Api, Call], Awaitable[web.Response]]
+"""Calls one service method and dumps what it answers; errors it lets pass."""

@@ -1,0 +1,101 @@
+"""The examples of the OpenAPI document; a test loads each by its schema."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from chatserver.api import operations
+from chatserver.schemas import objects, requests, sync
+from chatserver.schemas.base import Schema
+
+_TENANT: Final = "00000000-0000-4000-8000-000000000001"
+_LANDLORD: Final = "00000000-0000-4000-8000-000000000002"
+_LISTING: Final = "00000000-0000-4000-9000-000000000001"
+_CONVERSATION: Final = "019aa7e2-5b1c-7c3e-9d57-1f0a5c1b7e10"
+_MESSAGE_ID: Final = "019aa7e3-02d4-7a61-8e0f-6b8f7c2a9d33"
+_CLIENT_MSG_ID: Final = "6f1c1d2e-8f57-4b1e-9a53-0a4b6a0f3c77"
+_TEXT: Final = "Is the flat still free in March?"
+_AT: Final = "2026-01-31T12:00:00.000000Z"
+
+_MESSAGE: Final[dict[str, Any]] = {
+    "id": _MESSAGE_ID,
+    "conversation_id": _CONVERSATION,
+    "seq": 1,
+    "rev": 1,
+    "sender_id": _TENANT,
+    "message_type": "text",
+    "content": _TEXT,
+    "media_url": None,
+    "attachment": None,
+    "status": "sent",
+    "created_at": _AT,
+    "updated_at": _AT,
+    "delivered_at": None,
+    "read_at": None,
+    "edited_at": None,
+    "is_deleted": False,
+    "client_msg_id": _CLIENT_MSG_ID,
+    "reply_to_seq": None,
+}
+
+
+def _user(user_id: str, first_name: str, last_name: str) -> dict[str, Any]:
+    return {
+        "id": user_id,
+        "first_name": first_name,
+        "last_name": last_name,
+        "profile_picture_url": None,
+    }
+
+
+_CONVERSATION_SEEN: Final[Mapping[str, Any]] = {
+    "id": _CONVERSATION,
+    "listing_id": _LISTING,
+    "client_user_id": _TENANT,
+    "owner_user_id": _LANDLORD,
+    "created_at": _AT,
+    "updated_at": _AT,
+    "last_message_at": _AT,
+    "is_active": True,
+    "archived_by_client": False,
+    "archived_by_owner": False,
+    "last_seq": 1,
+    "rev": 1,
+    "unread_count": 0,
+    "read_seq": 0,
+    "peer_read_seq": 0,
+    "peer_delivered_seq": 0,
+    "listing": {
+        "id": _LISTING,
+        "title": "Bright two-bedroom flat, Madrid",
+        "price": 1250.0,
+        "currency": "EUR",
+    },
+    "client": _user(_TENANT, "Lucía", "Fernández"),
+    "owner": _user(_LANDLORD, "Javier", "Moreno"),
+    "last_message": _MESSAGE,
+    "peer_presence": {"is_online": True, "last_seen_at": _AT},
+}
+
+EXAMPLES: Final[Mapping[type[Schema], Mapping[str, Any]]] = {
+    requests.OpenConversation: {"listing_id": _LISTING},
+    requests.Archive: {"archived": True},
+    requests.MessageBody: {"content": _TEXT, "client_msg_id": _CLIENT_MSG_ID},
+    requests.EditBody: {"content": "Is the flat still free in April?"},
+    objects.MessageSchema: _MESSAGE,
+    objects.ConversationSchema: _CONVERSATION_SEEN,
+    objects.PresenceSchema: {"user_id": _LANDLORD, "is_online": True, "last_seen_at": _AT},
+    sync.SyncSchema: {
+        "cursor": "djE6N2Y0YzY5YTI6MTA0Mg",
+        "reset": False,
+        "has_more": False,
+        "conversations": [_CONVERSATION_SEEN],
+    },
+    objects.UnreadCountSchema: {"unread_count": 3},
+    objects.StatusSchema: {"status": "success"},
+    objects.ReadStatusSchema: {"status": "success", "message_id": _MESSAGE_ID},
+    operations.HealthSchema: {"status": "ok"},
+    operations.ReadinessSchema: {
+        "status": "ready",
+        "checks": {"database": True, "migrations": True, "backplane": True, "draining": False},
+    },
+}

@@ -1,0 +1,51 @@
+"""Messages over REST."""
+
+import time
+
+from aiohttp import web
+
+from chatserver.api.answers import json_response, next_page
+from chatserver.api.calls import Api, Call
+from chatserver.api.parsing import with_idempotency_key
+from chatserver.schemas.objects import dump_message
+from chatserver.schemas.requests import draft
+
+
+async def list_messages(api: Api, call: Call) -> web.Response:
+    history = await api.services.messages.history(
+        call.principal, call.ids["conversation_id"], **call.query
+    )
+    response = json_response([dump_message(message) for message in history.messages])
+    if history.has_more:
+        is_forward = call.query["after_seq"] is not None
+        bound = "after_seq" if is_forward else "before_seq"
+        next_page(response, call.request, **{bound: history.messages[-1].seq})
+    return response
+
+
+async def send_message(api: Api, call: Call) -> web.Response:
+    sent = await api.services.messages.send(
+        call.principal,
+        call.ids["conversation_id"],
+        draft(with_idempotency_key(call.request, call.body)),
+    )
+    api.metrics.send_answered("rest", time.perf_counter() - call.started)
+    return json_response(dump_message(sent.message), status=200 if sent.is_duplicate else 201)
+
+
+async def mark_read(api: Api, call: Call) -> web.Response:
+    message_id = call.ids["message_id"]
+    await api.services.receipts.mark_message_read(call.principal, message_id)
+    return json_response({"status": "success", "message_id": str(message_id)})
+
+
+async def edit_message(api: Api, call: Call) -> web.Response:
+    message = await api.services.messages.edit(
+        call.principal, call.ids["message_id"], call.body["content"]
+    )
+    return json_response(dump_message(message))
+
+
+async def delete_message(api: Api, call: Call) -> web.Response:
+    await api.services.messages.delete(call.principal, call.ids["message_id"])
+    return web.Response(status=204)

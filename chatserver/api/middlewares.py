@@ -1,0 +1,124 @@
+"""What happens to every REST request around its handler: id, origin, errors, log, metrics."""
+
+import re
+import time
+from collections.abc import Container
+from uuid import uuid4
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from chatserver.api.calls import PRINCIPAL, REQUEST_ID
+from chatserver.api.problems import from_http, problem_response
+from chatserver.errors import ChatError, Forbidden, InternalError
+from chatserver.metrics import Metrics
+from chatserver.origins import OriginPolicy
+
+X_REQUEST_ID = "X-Request-ID"
+NO_ROUTE = "none"
+"""How metrics and logs call the route of a request that has none."""
+
+CLIENT_GONE = 499
+"""How they call the status of an answer that nobody waited for."""
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset(hdrs.METH_ALL)
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    hdrs.CACHE_CONTROL: "no-store",
+    hdrs.VARY: hdrs.ORIGIN,
+}
+
+
+class RestEdge:
+    """The middleware of the REST edge.
+
+    It lets requests for other resources of the application (the sockets', a web
+    page's) pass untouched; those for no resource at all are its own.
+    """
+
+    def __init__(
+        self,
+        resources: Container[web.AbstractResource | None],
+        origins: OriginPolicy,
+        metrics: Metrics,
+    ) -> None:
+        self._resources = resources
+        self._origins = origins
+        self._metrics = metrics
+        self._log = structlog.get_logger(__name__)
+
+    @web.middleware
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer with `handler`; whatever it raises becomes a problem document.
+
+        A cancelled request stays cancelled.
+        """
+        match = request.match_info
+        if match.http_exception is None and match.route.resource not in self._resources:
+            return await handler(request)
+        started = time.perf_counter()
+        request[REQUEST_ID] = request_id = _request_id(request)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            response = await self._answer(request, handler)
+            for name, value in _HEADERS.items():
+                response.headers.setdefault(name, value)
+            response.headers[X_REQUEST_ID] = request_id
+            self._record(request, response.status, time.perf_counter() - started)
+        return response
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = request[REQUEST_ID]
+        try:
+            self._check_origin(request)
+            return await handler(request)
+        except ChatError as error:
+            return problem_response(error, request_id)
+        except web.HTTPException as refusal:
+            problem, allow = from_http(refusal)
+            return problem_response(problem, request_id, allow)
+        except Exception as error:
+            if isinstance(error, ConnectionError) and request.transport is None:
+                return web.Response(status=CLIENT_GONE)
+            self._log.exception("request_failed", method=_method(request), route=_route(request))
+            return problem_response(InternalError(), request_id)
+
+    def _check_origin(self, request: web.Request) -> None:
+        if not self._origins.allows_request(request):
+            raise Forbidden("Pages of this origin may not call; see the setting cors.origins.")
+
+    def _record(self, request: web.Request, status: int, seconds: float) -> None:
+        method, route = _method(request), _route(request)
+        self._metrics.request_handled(method, route, status, seconds)
+        principal = request.get(PRINCIPAL)
+        # Probes and scrapes come every few seconds and say nothing.
+        write = self._log.info if route.startswith("/api/") or status >= 500 else self._log.debug
+        write(
+            "request",
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 1),
+            user_id=None if principal is None else str(principal.user_id),
+        )
+
+
+def _request_id(request: web.Request) -> str:
+    """The caller's own id for the request if it is harmless, else a new one."""
+    given = request.headers.get(X_REQUEST_ID, "")
+    return given if _SANE_ID.fullmatch(given) else uuid4().hex
+
+
+def _method(request: web.Request) -> str:
+    """A client may make methods up; a label has few values."""
+    return request.method if request.method in _METHODS else "OTHER"
+
+
+def _route(request: web.Request) -> str:
+    """The template of the path: never the ids in it, never the query."""
+    resource = request.match_info.route.resource
+    return NO_ROUTE if resource is None else resource.canonical

@@ -1,0 +1,44 @@
+"""What operators and load balancers ask: does it live, can it serve, how does it do."""
+
+from dataclasses import asdict
+
+from aiohttp import hdrs, web
+from marshmallow import fields, validate
+
+from chatserver.api.answers import json_response
+from chatserver.api.calls import Api, Call
+from chatserver.schemas.base import Boolean, Schema
+
+
+class HealthSchema(Schema):
+    status = fields.String(required=True, validate=validate.Equal("ok"))
+
+
+class ChecksSchema(Schema):
+    database = Boolean(required=True)
+    migrations = Boolean(required=True)
+    backplane = Boolean(required=True)
+    draining = Boolean(required=True, metadata={"description": "The node is about to end"})
+
+
+class ReadinessSchema(Schema):
+    status = fields.String(required=True, validate=validate.OneOf(["ready", "not_ready"]))
+    checks = fields.Nested(ChecksSchema, required=True)
+
+
+async def get_health(_: Api, __: Call) -> web.Response:
+    """The process lives. Asks nothing of the database: a restart would not mend that."""
+    return json_response({"status": "ok"})
+
+
+async def get_readiness(api: Api, _: Call) -> web.Response:
+    checks = await api.readiness.check()
+    return json_response(
+        {"status": "ready" if checks.is_ready else "not_ready", "checks": asdict(checks)},
+        status=200 if checks.is_ready else 503,
+    )
+
+
+async def get_metrics(api: Api, call: Call) -> web.Response:
+    body, headers = api.metrics.render(call.request.headers.getall(hdrs.ACCEPT, []))
+    return web.Response(body=body, headers=headers)

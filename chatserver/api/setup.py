@@ -1,0 +1,51 @@
+"""Puts the REST edge into an application."""
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from chatserver.api.calls import Api, ApiServices
+from chatserver.api.cors import allow_origins
+from chatserver.api.docs import DocumentPages
+from chatserver.api.endpoints import Endpoint
+from chatserver.api.middlewares import RestEdge
+from chatserver.api.openapi import build_openapi
+from chatserver.api.parsing import RequestParser
+from chatserver.api.routes import ROUTES
+from chatserver.metrics import Metrics
+from chatserver.origins import OriginPolicy
+from chatserver.services.readiness import Readiness
+from chatserver.settings import Settings
+
+
+def setup_api(
+    app: web.Application,
+    *,
+    settings: Settings,
+    services: ApiServices,
+    origins: OriginPolicy,
+    metrics: Metrics,
+    readiness: Readiness,
+) -> None:
+    """Add every route of the table, the documentation, and the middleware around them."""
+    resources: dict[str, web.Resource] = {}
+
+    def add(method: str, path: str, handler: Handler) -> None:
+        if path not in resources:
+            resources[path] = app.router.add_resource(path)
+        resources[path].add_route(method, handler)
+        if method == hdrs.METH_GET:
+            resources[path].add_route(hdrs.METH_HEAD, handler)
+
+    api = Api(services, metrics, readiness)
+    parser = RequestParser(
+        max_body_bytes=settings.server.max_body_bytes,
+        body_timeout=settings.server.request_timeout,
+    )
+    for route in ROUTES:
+        add(route.method, route.path, Endpoint(route, api, parser).handle)
+    if settings.server.serve_docs:
+        pages = DocumentPages(build_openapi(ROUTES))
+        add(hdrs.METH_GET, "/api/openapi.json", pages.openapi)
+        add(hdrs.METH_GET, "/api/docs", pages.docs)
+    allow_origins(app, resources.values(), settings.cors.origins)
+    app.middlewares.append(RestEdge(set(resources.values()), origins, metrics).handle)

@@ -1,0 +1,229 @@
+"""The only wiring: everything that a node is made of is put together here."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import structlog
+from aiohttp import ClientSession, hdrs, web
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from chatserver.api import ApiServices, setup_api
+from chatserver.api.jwks_fetch import fetch_key_set
+from chatserver.api.pages import setup_pages
+from chatserver.auth import TokenVerifier
+from chatserver.backplane.memory import PresenceLeases, RateLimits
+from chatserver.connections import SERVER_NAME
+from chatserver.db.engine import Database, create_engine, one_line
+from chatserver.db.host import HostTables
+from chatserver.db.migrations import is_current
+from chatserver.metrics import Metrics
+from chatserver.origins import OriginPolicy
+from chatserver.realtime.namespace import ChatNamespace, SocketServices
+from chatserver.realtime.publisher import SocketPublisher
+from chatserver.realtime.server import ChatSocketServer
+from chatserver.services.conversations import ConversationService
+from chatserver.services.heads import HeadHints
+from chatserver.services.maintenance import MaintenanceService
+from chatserver.services.messages import MessageService
+from chatserver.services.presence import PresenceService
+from chatserver.services.readiness import Readiness
+from chatserver.services.receipts import ReceiptService
+from chatserver.services.sessions import SessionService
+from chatserver.services.sync import SyncService
+from chatserver.services.typing import TypingService
+from chatserver.services.writer import MessageWriter
+from chatserver.settings import Settings
+
+DAY: Final = 24 * 60 * 60.0
+PRESENCE_TICK: Final = 0.5
+
+
+class StartError(Exception):
+    """The node cannot start; the message is one line that says why."""
+
+
+class Node:
+    """One node of the server: its parts, and how they begin and end.
+
+    `app` is the aiohttp application that serves it. The parts that hold something
+    open are closed by the application's own clean-up.
+    """
+
+    def __init__(self, settings: Settings, host: HostTables, database: Database) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.database = database
+        self.origins = OriginPolicy(settings.cors.origins, settings.server.trusted_proxies)
+        self.server = ChatSocketServer(
+            settings.realtime,
+            body_timeout=settings.server.request_timeout,
+            origin_allowed=self.origins.allows_request,
+            client_address=self.origins.client_address,
+            observer=self.metrics,
+        )
+        self.publisher = SocketPublisher(self.server, self.metrics)
+        self.heads = HeadHints(database, self.publisher)
+        self.writer_engine = MessageWriter.create_engine(settings.database)
+        self.writer = MessageWriter(
+            self.writer_engine, self.publisher, self.heads, self.metrics, settings.writer
+        )
+        self.http = ClientSession()
+        self.verifier = TokenVerifier(settings.jwt, partial(fetch_key_set, self.http))
+        self.sessions = SessionService(database, self.verifier, settings.auth.user_cache_ttl)
+        self.presence = PresenceService(
+            database, PresenceLeases(), self.publisher, settings.presence
+        )
+        self.conversations = ConversationService(database, host, self.presence, self.publisher)
+        self.messages = MessageService(
+            database,
+            self.writer,
+            self.publisher,
+            self.heads,
+            RateLimits(settings.rate_limit.messages),
+            settings.messages,
+        )
+        self.receipts = ReceiptService(database, self.publisher, self.heads, settings.writer)
+        self.sync = SyncService(
+            database,
+            host,
+            self.presence,
+            max_answer_bytes=settings.realtime.max_queue_bytes // 2,
+        )
+        self.maintenance = MaintenanceService(database, self.metrics)
+        self.readiness = Readiness(database)
+        self.namespace = ChatNamespace(
+            self.server,
+            SocketServices(
+                sessions=self.sessions,
+                conversations=self.conversations,
+                messages=self.messages,
+                receipts=self.receipts,
+                presence=self.presence,
+                sync=self.sync,
+                typing=TypingService(self.publisher),
+            ),
+            settings,
+            self.metrics,
+        )
+        self.server.register_namespace(self.namespace)
+        self.metrics.on_scrape(self._measure)
+        self.app = self._create_app()
+
+    def _create_app(self) -> web.Application:
+        app = web.Application(client_max_size=self.settings.server.max_body_bytes)
+        setup_api(
+            app,
+            settings=self.settings,
+            services=ApiServices(
+                sessions=self.sessions,
+                conversations=self.conversations,
+                messages=self.messages,
+                receipts=self.receipts,
+                presence=self.presence,
+                sync=self.sync,
+            ),
+            origins=self.origins,
+            metrics=self.metrics,
+            readiness=self.readiness,
+        )
+        setup_pages(app, self.settings, self.origins)
+        self.server.attach(app)
+        app.on_response_prepare.append(_name_server)
+        app.cleanup_ctx.append(self._background)
+        app.on_shutdown.append(self._drain)
+        app.on_cleanup.append(self._close)
+        return app
+
+    async def _background(self, _: web.Application) -> AsyncIterator[None]:
+        """The tasks that run for as long as the application does."""
+        lease = self.settings.presence.lease_ttl
+        tasks = [
+            asyncio.create_task(_repeat(interval, action))
+            for interval, action in (
+                (PRESENCE_TICK, self.presence.expire),
+                (lease / 3, self._renew_leases),
+                (DAY, self.maintenance.ensure_partitions),
+            )
+        ]
+        yield
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _renew_leases(self) -> None:
+        await self.presence.renew(self.namespace.open_sockets())
+
+    async def _drain(self, _: web.Application) -> None:
+        self.readiness.draining = True
+        await self.server.drain(self.settings.server.shutdown_grace)
+
+    async def _close(self, _: web.Application) -> None:
+        await self.receipts.close()
+        await self.writer.close()
+        await self.heads.close()
+        self.publisher.flush()
+        await self.server.shutdown()
+        await self.verifier.close()
+        await self.http.close()
+        await self.writer_engine.dispose()
+        await self.database.dispose()
+
+    def _measure(self) -> None:
+        self.metrics.pool(self.settings.database.pool_size, self.database.connections_in_use())
+        self.metrics.publish_queue(len(self.publisher))
+
+
+async def create_node(settings: Settings) -> Node:
+    """Put a node together on a database that is reachable and migrated.
+
+    Raises StartError when it is not.
+    """
+    engine = create_engine(
+        settings.database.url,
+        pool_size=settings.database.pool_size,
+        pool_timeout=settings.database.pool_timeout,
+        statement_timeout=settings.database.statement_timeout,
+    )
+    try:
+        host = await _inspect(engine)
+    except BaseException:
+        await engine.dispose()
+        raise
+    return Node(settings, host, Database(engine))
+
+
+async def _inspect(engine: AsyncEngine) -> HostTables:
+    try:
+        is_migrated = await is_current(engine)
+        async with engine.connect() as connection:
+            host = await HostTables.inspect(connection)
+    except Exception as error:
+        raise StartError(f"the database cannot be used: {one_line(error)}") from error
+    if not is_migrated:
+        raise StartError("the database is not migrated: run `chatserver migrate` first")
+    return host
+
+
+async def create_app(settings: Settings) -> web.Application:
+    """The aiohttp application of a node, for a server of one's own. As `create_node`."""
+    return (await create_node(settings)).app
+
+
+async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = SERVER_NAME
+
+
+async def _repeat(interval: float, action: Callable[[], Awaitable[None]]) -> None:
+    """Run `action` now and every `interval` seconds; a failure is logged, and it goes on."""
+    log = structlog.get_logger(__name__)
+    while True:
+        try:
+            await action()
+        except Exception:
+            log.exception("background_task_failed", task=action.__qualname__)
+        await asyncio.sleep(interval)

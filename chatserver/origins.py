@@ -1,0 +1,49 @@
+"""Which web pages may call: one decision for REST and for sockets."""
+
+from collections.abc import Sequence
+
+from aiohttp import hdrs, web
+
+from chatserver.proxies import TrustedProxies
+
+X_FORWARDED_HOST = "X-Forwarded-Host"
+
+
+class OriginPolicy:
+    """Lets the server's own origin and the configured ones call, and nobody else's pages.
+
+    Programs that are no browsers send no Origin and are not its concern. `Origin: null`
+    (a sandboxed frame, a local file) is never allowed, nor is anything but an exact
+    match: no suffixes, no wildcards.
+    """
+
+    def __init__(self, origins: Sequence[str], trusted_proxies: Sequence[str] = ()) -> None:
+        self._origins = frozenset(origins)
+        self._proxies = TrustedProxies(trusted_proxies)
+
+    def allows(self, origin: str | None, own_origin: str) -> bool:
+        """Whether a page of `origin` may call the server that it knows as `own_origin`."""
+        return origin is None or origin == own_origin or origin in self._origins
+
+    def allows_request(self, request: web.Request) -> bool:
+        """`allows` for a request; one with several Origin headers is refused."""
+        origins = request.headers.getall(hdrs.ORIGIN, ())
+        if not origins:
+            return True
+        return len(origins) == 1 and self.allows(origins[0], self.own_origin(request))
+
+    def own_origin(self, request: web.Request) -> str:
+        """The origin under which the client reached this server."""
+        return self._proxies.origin(
+            request.remote,
+            request.scheme,
+            request.headers.get(hdrs.HOST, ""),
+            forwarded_proto=request.headers.getall(hdrs.X_FORWARDED_PROTO, ()),
+            forwarded_host=request.headers.getall(X_FORWARDED_HOST, ()),
+        )
+
+    def client_address(self, request: web.Request) -> str:
+        """The address that the request came from, past the trusted proxies."""
+        return self._proxies.client_address(
+            request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, ())
+        )

@@ -1,0 +1,34 @@
+"""The decision which pages may call. As browsers meet it: tests/api/test_cors.py."""
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
+
+from chatserver.origins import OriginPolicy
+
+OWN = "https://chat.example.org"
+POLICY = OriginPolicy(["https://www.example.org"])
+
+
+@pytest.mark.parametrize("origin", [None, OWN, "https://www.example.org"])
+def test_programs_ones_own_pages_and_configured_ones_may_call(origin: str | None) -> None:
+    assert POLICY.allows(origin, OWN)
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "null", "http://chat.example.org", "https://www.example.org.evil.example"]
+)
+def test_nobody_elses_pages_may_call(origin: str) -> None:
+    assert not POLICY.allows(origin, OWN)
+
+
+def test_a_request_with_two_origins_is_refused() -> None:
+    origins = [("Origin", "https://www.example.org")] * 2
+    assert POLICY.allows_request(make_mocked_request("GET", "/", CIMultiDict(origins[:1])))
+    assert not POLICY.allows_request(make_mocked_request("GET", "/", CIMultiDict(origins)))
+
+
+def test_a_request_without_a_host_has_no_own_origin() -> None:
+    assert not POLICY.allows_request(
+        make_mocked_request("GET", "/", CIMultiDict(Origin="http://x"))
+    )
