@@ -1,0 +1,109 @@
+/** Brings pages of a conversation's history into its log, by REST. */
+
+import { asChatError, localError } from "./errors.js";
+import type { ConversationLog } from "./log.js";
+import type { ChatError } from "./protocol.js";
+import type { PageRequest, Rest } from "./rest.js";
+
+export interface HistoryOptions {
+  conversationId: string;
+  log: ConversationLog;
+  rest: Pick<Rest, "messages">;
+  /** `isLoading` or `error` has changed. */
+  onChange: () => void;
+}
+
+const PAGE = 50;
+const MAX_PAGE = 100;
+const MAX_TRIES = 5;
+const RETRY_DELAY = 300;
+
+/** One request at a time; what happens in the meantime is not lost, nor overwritten by an older page. */
+export class History {
+  readonly #options: HistoryOptions;
+  #flight: Promise<void> | undefined;
+  #error: ChatError | null = null;
+
+  constructor(options: HistoryOptions) {
+    this.#options = options;
+  }
+
+  get isLoading(): boolean {
+    return this.#flight !== undefined;
+  }
+
+  /** Why the last page could not be fetched. */
+  get error(): ChatError | null {
+    return this.#error;
+  }
+
+  /** Whether there are messages before those that are held. */
+  get hasOlder(): boolean {
+    const { info, timeline } = this.#options.log;
+    return timeline.first === undefined ? (info?.last_seq ?? 0) > 0 : timeline.first > 1;
+  }
+
+  /** Whether the window is missing or too short to fill a screen. */
+  get isIncomplete(): boolean {
+    return this.hasOlder && this.#options.log.timeline.messages.length < PAGE / 2;
+  }
+
+  /** The next page into the past, or the newest one when nothing is held. Never rejects. */
+  older(): Promise<void> {
+    if (this.#flight) return this.#flight;
+    if (!this.hasOlder) return Promise.resolve();
+    return this.#run(async () => { await this.#load(); });
+  }
+
+  /** Fetches again those messages whose receipts were missed. Never rejects. */
+  refresh(): Promise<void> {
+    if (this.#flight) return this.#flight;
+    return this.#run(async () => { await this.#refresh(); });
+  }
+
+  #run(work: () => Promise<void>): Promise<void> {
+    this.#error = null;
+    this.#flight = work()
+      .catch((error: unknown) => { this.#error = asChatError(error).toJSON(); })
+      .finally(() => {
+        this.#flight = undefined;
+        this.#options.onChange();
+      });
+    this.#options.onChange();
+    return this.#flight;
+  }
+
+  /** A page may not fit, for instance because a sync dropped the window meanwhile: then once more. */
+  async #load(): Promise<void> {
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      const { first } = this.#options.log.timeline;
+      const isAdded = await this.#page({ limit: PAGE, ...(first === undefined ? {} : { before_seq: first }) });
+      if (isAdded || !this.hasOlder) return;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY));
+    }
+    throw localError("timeout");
+  }
+
+  async #refresh(): Promise<void> {
+    const { log } = this.#options;
+    while (log.unsureFrom !== undefined) {
+      const { jumps, unsureFrom } = log;
+      for (let before = (log.timeline.last ?? 0) + 1; before > unsureFrom; before -= MAX_PAGE) {
+        // It does not fit when the window was dropped: then there is nothing to be unsure of.
+        if (!(await this.#page({ limit: MAX_PAGE, before_seq: before }))) return;
+      }
+      if (jumps === log.jumps) log.settle();
+    }
+  }
+
+  async #page(page: PageRequest): Promise<boolean> {
+    const { log, rest, conversationId } = this.#options;
+    const recording = log.record();
+    try {
+      return log.mergePage(await rest.messages(conversationId, page), recording);
+    } catch (error) {
+      log.discard(recording);
+      throw error;
+    }
+  }
+}

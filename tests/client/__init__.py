@@ -1,0 +1,1 @@
+"""The TypeScript client, as far as the server's tests look at it."""
