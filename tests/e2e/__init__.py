@@ -1,0 +1,1 @@
+"""From end to end: real processes, real sockets, and the client that front ends use."""

@@ -1,0 +1,219 @@
+"""SIGTERM to a real process: what is in flight is answered, and nothing is half done."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from aiohttp import ClientError, ClientSession
+
+from tests.kit.app import add_person
+from tests.kit.clients import TIMEOUT, Chat, Device, Rest, open_chat, opened
+from tests.kit.processes import ServerProcess, free_port, serving
+from tests.kit.services import connected
+
+Send = Callable[[str], Coroutine[Any, Any, str | None]]
+
+
+@dataclass
+class Load:
+    """What became of each send: its `client_msg_id` is in one of the sets."""
+
+    stored: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+    unanswered: set[str] = field(default_factory=set)
+
+    async def keep_sending(self, send: Send) -> None:
+        """Send one after the other until the server is gone.
+
+        `send` answers None for a stored message, else why it was not stored.
+        """
+        while True:
+            key = str(uuid4())
+            try:
+                problem = await send(key)
+            except (ConnectionError, ClientError):
+                self.unanswered.add(key)
+                return
+            if problem is None:
+                self.stored.add(key)
+            else:
+                self.refused[key] = problem
+
+
+def over_socket(device: Device, chat: Chat) -> Send:
+    async def send(key: str) -> str | None:
+        payload = {"conversation_id": chat.id, "content": "hello", "client_msg_id": key}
+        answer = await device.call("message", payload)
+        return None if answer["ok"] else str(answer["error"]["code"])
+
+    return send
+
+
+def over_rest(rest: Rest, chat: Chat) -> Send:
+    async def send(key: str) -> str | None:
+        answer = await rest.send(chat.tenant, chat.id, content="hello", client_msg_id=key)
+        return None if answer.status == 201 else str(answer.body["code"])
+
+    return send
+
+
+async def readiness(server: ServerProcess) -> list[int]:
+    """What /readyz says, again and again, until nobody answers any more."""
+    statuses = []
+    while True:
+        try:
+            async with ClientSession() as http:  # As a load balancer's probe: on its own.
+                statuses.append((await Rest(http, server.base_url).get("/readyz")).status)
+        except ClientError:
+            return statuses
+        await asyncio.sleep(0.02)
+
+
+async def stored_keys(database_url: str) -> set[str]:
+    async with connected(database_url) as connection:
+        rows = await connection.fetch("SELECT client_msg_id FROM chat.messages")
+    return {str(row["client_msg_id"]) for row in rows}
+
+
+async def test_under_load_it_first_turns_unready_and_then_answers_all_it_took(
+    database_url: str, tmp_path: Path
+) -> None:
+    load = Load()
+    async with (
+        serving(database_url, free_port(), tmp_path, server__drain_delay=1.0) as server,
+        ClientSession() as http,
+    ):
+        rest = Rest(http, server.base_url)
+        chat = await open_chat(rest, database_url)
+        async with opened(server.base_url, *[chat.tenant] * 4) as devices:
+            sends = [over_socket(device, chat) for device in devices]
+            sends += [over_rest(rest, chat)] * 4
+            senders = [asyncio.create_task(load.keep_sending(send)) for send in sends]
+            probe = asyncio.create_task(readiness(server))
+            await asyncio.sleep(0.5)
+            before = len(load.stored)
+            server.terminate()
+            assert await server.exit_code() == 0
+            await asyncio.gather(*senders)
+            statuses = await probe
+    assert before
+    # Ready, then not ready, and still answering in between.
+    assert statuses == sorted(statuses)
+    assert {200, 503} <= set(statuses)
+    assert len(load.stored) > before
+    assert load.refused == {}
+    # Whoever got no answer sent too late to be heard: there is nothing in doubt.
+    assert await stored_keys(database_url) == load.stored
+
+
+async def test_what_waits_for_the_database_is_still_answered(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        serving(database_url, free_port(), tmp_path) as server,
+        ClientSession() as http,
+        connected(database_url) as locking,
+    ):
+        rest = Rest(http, server.base_url)
+        chat = await open_chat(rest, database_url)
+        async with opened(server.base_url, chat.tenant, chat.landlord) as devices:
+            sends = [over_socket(device, chat) for device in devices] + [over_rest(rest, chat)]
+            async with locking.transaction():
+                await locking.execute(
+                    "SELECT FROM chat.conversations WHERE id = $1 FOR UPDATE", chat.id
+                )
+                keys = [str(uuid4()) for _ in sends]
+                answers = [
+                    asyncio.create_task(send(key)) for send, key in zip(sends, keys, strict=True)
+                ]
+                await asyncio.sleep(0.5)
+                server.terminate()
+                await asyncio.sleep(0.5)
+                assert not any(answer.done() for answer in answers)
+            assert await asyncio.gather(*answers) == [None] * len(answers)
+            assert await server.exit_code() == 0
+            # The clients are let go in a way that brings them back by themselves.
+            for device in devices:
+                await asyncio.wait_for(device.is_closed.wait(), TIMEOUT)
+    assert await stored_keys(database_url) == set(keys)
+
+
+async def test_clients_that_say_nothing_do_not_hold_up_the_end(
+    database_url: str, tmp_path: Path
+) -> None:
+    person = await add_person(database_url)
+    head = (
+        "POST /api/chat/conversations HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
+        f"Content-Type: application/json\r\nAuthorization: Bearer {person.token()}\r\n"
+    )
+    grace = {"server__shutdown_grace": 2.0}
+    async with serving(database_url, free_port(), tmp_path, **grace) as server:
+        port = int(server.base_url.rpartition(":")[2])
+        writers = []
+        for words in ("", head, f"{head}\r\n{{"):  # nothing, half a head, half a body
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(words.encode())
+            await writer.drain()
+            writers.append(writer)
+        async with ClientSession() as http:
+            url = f"{server.base_url}/socket.io/?EIO=4&transport=websocket"
+            silent = await http.ws_connect(url)
+            server.terminate()
+            assert await server.exit_code() == 0
+            await silent.close()
+        for writer in writers:
+            writer.close()
+
+
+async def test_logs_are_lines_of_json_that_tell_who_but_never_what(
+    database_url: str, tmp_path: Path
+) -> None:
+    text = "a confidential remark"
+    async with (
+        serving(database_url, free_port(), tmp_path, logging__level="debug") as server,
+        ClientSession() as http,
+    ):
+        rest = Rest(http, server.base_url)
+        chat = await open_chat(rest, database_url)
+        token = chat.tenant.token()
+        async with opened(server.base_url, chat.tenant, chat.landlord) as (phone, desk):
+            payload: dict[str, Any] = {"conversation_id": chat.id, "content": text}
+            sent = (await phone.call("message", payload))["message"]
+            assert (await rest.send(chat.landlord, chat.id, content=text)).status == 201
+            edit = {"message_id": sent["id"], "content": f"{text}!"}
+            assert (await phone.call("edit", edit))["ok"]
+            assert not (await phone.call("edit", {**edit, "content": text * 1000}))["ok"]
+            assert not (await desk.call("message", {**payload, "client_msg_id": text}))["ok"]
+            assert (await phone.call("authenticate", {"token": token}))["ok"]
+            assert not (await phone.call("authenticate", {"token": f"{token}x"}))["ok"]
+        for url in (
+            f"/socket.io/?EIO=4&transport=polling&token={token}",
+            f"/api/chat/unread-count?token={token}",
+        ):
+            await rest.call("GET", url)
+        answer = await rest.call(
+            "GET", "unread-count", chat.tenant, headers={"X-Request-ID": "mine.1"}
+        )
+        assert answer.headers["X-Request-ID"] == "mine.1"
+        server.terminate()
+        assert await server.exit_code() == 0
+        records = [orjson.loads(line) for line in server.log.splitlines()]
+        assert token.split(".")[1] not in server.log
+        assert token.split(".")[2] not in server.log
+        assert "confidential" not in server.log
+    assert all({"event", "level", "logger", "timestamp"} <= record.keys() for record in records)
+    by_event: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        by_event.setdefault(record["event"], []).append(record)
+    assert all(record["request_id"] for record in by_event["request"])
+    assert by_event["request"][-1]["request_id"] == "mine.1"
+    sids = {phone.sid, desk.sid}
+    for event in ("socket_opened", "socket_closed"):
+        assert {record["socket_id"] for record in by_event[event]} == sids
+    assert [by_event[event][0]["level"] for event in ("serving", "draining", "stopped")] == (
+        ["info"] * 3
+    )
