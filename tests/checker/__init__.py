@@ -1,0 +1,8 @@
+"""The checker: random people, faults all over, and then the promise is held against the database.
+
+    python -m tests.checker --seed 7 --seconds 20
+
+`plans` says who does what and what breaks when; `site`, `devices` and `nemesis` do
+it; `invariants` and its neighbours judge what is left; `faults` are servers with a
+mistake in them, each of which the checker has to find.
+"""

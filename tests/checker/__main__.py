@@ -1,0 +1,70 @@
+"""The checker's command: `python -m tests.checker --seed N --seconds S`, or many seeds."""
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from tests.checker import faults
+from tests.checker.plans import Shape, make_plan
+from tests.checker.reports import describe, summarise
+from tests.checker.runs import Result, run
+from tests.kit.postgres import Databases, running_postgres
+
+
+@click.command()
+@click.option("--seed", default=1, show_default=True, help="The first seed.")
+@click.option("--seeds", default=1, show_default=True, help="How many seeds, one after another.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long everybody acts.")
+@click.option("--rate", default=150.0, show_default=True, help="Actions in a second.")
+@click.option("--faults", "kinds", type=click.Choice(["none", "slow", "links", "all"]),
+              default="all", show_default=True, help="What breaks meanwhile.")  # fmt: skip
+@click.option("--plant", type=click.Choice(["none", *faults.FAULTS]), default="none",
+              help="Have the server make a mistake, which is to be found.")  # fmt: skip
+@click.option("--log", type=click.Path(dir_okay=False, path_type=Path),
+              help="Keep the server's log of the last seed here.")  # fmt: skip
+def main(
+    seed: int, seeds: int, seconds: float, rate: float, kinds: str, plant: str, log: Path | None
+) -> None:
+    """Check the promise with random people while things break; exits with 1 if it is broken.
+
+    The same seed and options give the same plan: who does what when, and what breaks.
+    How a real network interleaves all that is never the same twice.
+    """
+    shape = Shape(seconds=seconds, rate=rate, faults=kinds)
+    results = []
+    with tempfile.TemporaryDirectory(prefix="chatserver-checker-") as directory:
+        for number in range(seed, seed + seeds):
+            file = log or Path(directory) / "server.log"
+            result = asyncio.run(_run(number, shape, plant, file))
+            click.echo(describe(result) if seeds == 1 or result.violations else _line(result))
+            results.append(result)
+    if seeds > 1:
+        click.echo(summarise(results))
+    sys.exit(any(result.violations for result in results))
+
+
+def _line(result: Result) -> str:
+    acknowledged = len(result.history.latencies)
+    return (
+        f"seed {result.plan.seed}: {acknowledged} sends acknowledged, {result.seconds:.0f} s, "
+        "no violation"
+    )
+
+
+async def _run(seed: int, shape: Shape, fault: str, log: Path) -> Result:
+    """One run, on a PostgreSQL of its own that may be restarted and killed."""
+    await asyncio.to_thread(log.write_bytes, b"")
+    postgres = running_postgres()
+    server = await asyncio.to_thread(postgres.__enter__)
+    try:
+        async with Databases(server).migrated() as url:
+            return await run(make_plan(seed, shape), url, log, postgres=server, fault=fault)
+    finally:
+        await asyncio.to_thread(postgres.__exit__, None, None, None)
+
+
+if __name__ == "__main__":
+    main()

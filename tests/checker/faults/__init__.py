@@ -1,0 +1,15 @@
+"""Mistakes that a server might make, each of which the checker has to find.
+
+They run only in a server process started for that, by `tests.checker.faulty`.
+"""
+
+from tests.checker.faults import access, leftovers, receipts, storing, telling
+from tests.checker.faults.planting import FAULTS
+
+__all__ = ["FAULTS", "access", "leftovers", "plant", "receipts", "storing", "telling"]
+
+
+def plant(name: str) -> None:
+    """Make the mistake of that name from now on; "none" makes none."""
+    if name != "none":
+        FAULTS[name].plant()

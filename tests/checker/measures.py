@@ -1,0 +1,72 @@
+"""Before and after a run: the people in the database, and what the server holds."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+
+from tests.checker.doors import API, Doors, Keys
+from tests.checker.plans import Plan
+from tests.checker.site import SECRET, Site
+from tests.checker.views import Resources
+
+
+@asynccontextmanager
+async def people_http() -> AsyncIterator[ClientSession]:
+    """What everybody's REST calls and polls go through."""
+    connector = TCPConnector(limit=0, keepalive_timeout=5.0)
+    async with ClientSession(connector=connector, cookie_jar=DummyCookieJar()) as http:
+        yield http
+
+
+async def add_people(database_url: str, plan: Plan) -> None:
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    try:
+        people = [*plan.people, plan.service]
+        await connection.executemany(
+            "INSERT INTO core.users (id, first_name) VALUES ($1, $2)",
+            [(person.id, person.name) for person in people],
+        )
+        await connection.executemany(
+            "INSERT INTO core.listings (id, owner_user_id, title) VALUES ($1, $2, $3)",
+            [(chat.listing_id, chat.owner.id, f"Flat {chat.number}") for chat in plan.chats],
+        )
+    finally:
+        await connection.close()
+
+
+async def warm_up(site: Site, plan: Plan) -> Resources:
+    """What the server holds once it has been used and everybody has left again."""
+    keys = Keys(SECRET, [])
+    async with people_http() as http:
+        doors = [Doors(http, site.server.port, person, keys, lambda _: None)
+                 for person in plan.people]  # fmt: skip
+        await asyncio.gather(*(one.rest("GET", f"{API}/unread-count") for one in doors))
+    await asyncio.sleep(0.1)
+    return await measure(site)
+
+
+async def measure(site: Site) -> Resources:
+    metrics = await site.server.metrics(site.http)
+    process = site.server.process()
+    connection = await asyncpg.connect(site.database_url.replace("+asyncpg", ""))
+    try:
+        row = await connection.fetchrow(
+            """SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%')
+               FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'chatserver'"""
+        )
+    finally:
+        await connection.close()
+    assert row is not None
+    return Resources(
+        sockets=metrics.get("chat_engineio_connections", 0.0),
+        sessions=metrics.get("websocket_connections_total", 0.0),
+        tasks=metrics["checker_tasks"],
+        files=process.num_fds(),
+        memory=process.memory_info().rss,
+        connections=row[0],
+        transactions=row[1],
+    )

@@ -1,0 +1,34 @@
+"""A short run of the checker: everything breaks, and the promise holds. Long: `make chaos`."""
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from tests.checker.__main__ import main
+from tests.checker.plans import Shape, make_plan
+from tests.checker.reports import describe
+from tests.checker.runs import run
+from tests.kit.postgres import Databases, running_postgres
+
+SEED = 7
+SHORT = Shape(seconds=8.0, rate=110.0, clients=4, owners=2, outsiders=1, chats=8)
+
+
+async def test_the_promise_holds_while_everything_breaks(tmp_path: Path) -> None:
+    """Links, the server and PostgreSQL, which is therefore one of its own."""
+    plan = make_plan(SEED, SHORT)
+    with running_postgres() as postgres:
+        async with Databases(postgres).migrated() as url:
+            result = await run(plan, url, tmp_path / "server.log", postgres=postgres)
+    assert not result.violations, describe(result)
+    assert len(result.history.latencies) > 300, describe(result)
+    assert result.starts > 1, "the server was never restarted: choose another seed"
+
+
+def test_the_command_prints_the_seed_and_the_evidence_and_fails() -> None:
+    options = ["--seed", "5", "--seconds", "1.5", "--faults", "none"]
+    result = CliRunner().invoke(main, [*options, "--plant", "automatic_delivered"])
+    assert result.exit_code == 1, result.output
+    assert result.output.startswith("seed 5, plan ")
+    assert "invariant 7, conversation " in result.output
+    assert "    applied message rev " in result.output
