@@ -37,7 +37,7 @@ check: setup ## Lint, check the formatting and the types
 	cd client && $(NPM) run check --workspaces --include-workspace-root
 
 chaos: setup ## Check the promise for long, with everything failing: 20 seeds
-	@$(BIN)/python -m tests.checker --seeds 20 --seconds 30 --rate 400 $(ARGS)
+	@$(BIN)/python -m tests.checker --seeds 20 --seconds 40 $(ARGS)
 
 format: setup ## Format the code
 	$(BIN)/ruff check --fix

@@ -9,7 +9,7 @@ import click
 
 from tests.checker import faults
 from tests.checker.plans import Shape, make_plan
-from tests.checker.reports import describe, summarise
+from tests.checker.reports import describe, table_head, table_row, table_total
 from tests.checker.runs import Result, run
 from tests.kit.postgres import Databases, running_postgres
 
@@ -35,23 +35,20 @@ def main(
     """
     shape = Shape(seconds=seconds, rate=rate, faults=kinds)
     results = []
+    if seeds > 1:
+        click.echo(table_head())
     with tempfile.TemporaryDirectory(prefix="chatserver-checker-") as directory:
         for number in range(seed, seed + seeds):
             file = log or Path(directory) / "server.log"
             result = asyncio.run(_run(number, shape, plant, file))
-            click.echo(describe(result) if seeds == 1 or result.violations else _line(result))
+            if seeds > 1:
+                click.echo(table_row(result))
+            if seeds == 1 or result.violations:
+                click.echo(describe(result), err=seeds > 1)
             results.append(result)
     if seeds > 1:
-        click.echo(summarise(results))
+        click.echo(table_total(results))
     sys.exit(any(result.violations for result in results))
-
-
-def _line(result: Result) -> str:
-    acknowledged = len(result.history.latencies)
-    return (
-        f"seed {result.plan.seed}: {acknowledged} sends acknowledged, {result.seconds:.0f} s, "
-        "no violation"
-    )
 
 
 async def _run(seed: int, shape: Shape, fault: str, log: Path) -> Result:

@@ -50,19 +50,27 @@ def _quantile(times: Sequence[float], share: float) -> float:
     return times[min(int(share * len(times)), len(times) - 1)]
 
 
-def summarise(results: Sequence[Result]) -> str:
-    """One line for each run and one for all, as a table in Markdown."""
-    head = (
-        "seed", "plan", "acknowledged", "refused", "unknown", "strikes", "server starts",
-        "healed in", "lost", "doubled", "out of order", "leaked", "other",
-    )  # fmt: skip
+HEAD = (
+    "seed", "plan", "acknowledged", "refused", "unknown", "strikes", "server starts",
+    "healed in", "lost", "doubled", "out of order", "leaked", "other",
+)  # fmt: skip
+
+
+def table_head() -> str:
+    """The head of a table in Markdown, with a line for each run."""
+    return f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}"
+
+
+def table_row(result: Result) -> str:
+    return f"| {' | '.join(map(str, _row(result)))} |"
+
+
+def table_total(results: Sequence[Result]) -> str:
     rows = [_row(result) for result in results]
-    total = ("all", "", *(sum(int(row[n]) for row in rows) for n in range(2, 7)),
-             f"≤ {max((result.healing for result in results), default=0):.1f} s",
-             *(sum(int(row[n]) for row in rows) for n in range(8, 13)))  # fmt: skip
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(map(str, row))} |" for row in (*rows, total)]
-    return "\n".join(lines)
+    sums = [sum(int(row[column]) for row in rows) for column in (*range(2, 7), *range(8, 13))]
+    healing = max(result.healing for result in results)
+    cells = ("all", f"{len(rows)} seeds", *sums[:5], f"≤ {healing:.1f} s", *sums[5:])
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def _row(result: Result) -> tuple[str | int, ...]:
