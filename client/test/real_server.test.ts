@@ -1,6 +1,6 @@
 /**
- * Two people on the real server, which another terminal runs:
- * `CHAT_DEV_JSON=../.data/dev.json npm test` after `make run`.
+ * Two people on the real server. `tests/client/test_real_server.py` starts one for it;
+ * by hand: `CHAT_DEV_JSON=../.data/dev.json npm test` after `make run`.
  */
 
 import { readFileSync } from "node:fs";
