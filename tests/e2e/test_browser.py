@@ -115,7 +115,7 @@ async def test_what_was_written_offline_outlives_a_reload_and_the_server(
         for text in ("uno", "dos", "tres"):
             await tenant.write(text)
         await tenant.reload()
-        await tenant.says("banner", "Sin conexión a internet")
+        await tenant.says("banner", "Sin conexión")
         await tenant.shows(*((text, "sending") for text in ("uno", "dos", "tres")))
         await landlord.write("are you there?")
         await landlord.shows(("hola", "read"), ("are you there?", "sent"))
