@@ -50,6 +50,10 @@ _POSITIVE = (
     "realtime.handler_timeout",
     "presence.lease_ttl",
 )
+_REDIS_SCHEMES = tuple(
+    f"redis{tls}{kind}://" for tls in ("", "s") for kind in ("", "+sentinel", "+cluster")
+)
+_REDIS_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -77,6 +81,7 @@ class DatabaseSettings:
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
     url: str
+    prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +221,7 @@ def _check(settings: Settings) -> None:
     _check_database(settings.database)
     _check_jwt(settings.jwt, settings.environment)
     _check_formats(settings)
-    if settings.redis.url:
-        raise SettingsError(
-            "CHAT_REDIS_URL is set, but this version serves a database by one node alone"
-        )
+    _check_redis(settings.redis)
     for section in _sections():
         for key, value in dataclasses.asdict(getattr(settings, section)).items():
             if isinstance(value, int | float) and not 0 <= value < 2**53:
@@ -244,6 +246,16 @@ def _check_database(database: DatabaseSettings) -> None:
         raise SettingsError(
             "CHAT_DATABASE_URL must look like postgresql://user:password@host:port/name"
         ) from None
+
+
+def _check_redis(redis: RedisSettings) -> None:
+    if redis.url and not redis.url.startswith(_REDIS_SCHEMES):
+        raise SettingsError(
+            "CHAT_REDIS_URL must begin with redis://, rediss://, redis+sentinel:// "
+            "or redis+cluster://"
+        )
+    if not _REDIS_PREFIX.fullmatch(redis.prefix):
+        raise SettingsError("redis.prefix must be made of letters, digits, '.', '_' and '-'")
 
 
 def _check_jwt(jwt: JwtSettings, environment: Environment) -> None:

@@ -207,7 +207,7 @@ class EmbeddedPostgres:
         if not self._directory.cluster.exists():
             self._initialise()
         self._socket_dir = self._directory.make_socket_dir(self._account)
-        self._port = _free_port() if self._tcp else _DEFAULT_PORT
+        self._port = free_port() if self._tcp else _DEFAULT_PORT
 
     def _initialise(self) -> None:
         """Make the cluster, under another name until it is whole."""
@@ -308,7 +308,7 @@ def _programs() -> Path:
     return Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     while True:
         port = secrets.choice(_PORTS)
         with socket.socket() as probe:
