@@ -15,6 +15,8 @@ from chatserver.api.jwks_fetch import fetch_key_set
 from chatserver.api.pages import setup_pages
 from chatserver.auth import TokenVerifier
 from chatserver.backplane.memory import PresenceLeases, RateLimits
+from chatserver.backplane.redis_bus import RedisBus
+from chatserver.backplane.redis_links import RedisLinks
 from chatserver.connections import SERVER_NAME
 from chatserver.db.engine import Database, create_engine, one_line
 from chatserver.db.host import HostTables
@@ -23,7 +25,10 @@ from chatserver.metrics import Metrics
 from chatserver.origins import OriginPolicy
 from chatserver.realtime.namespace import ChatNamespace, SocketServices
 from chatserver.realtime.publisher import SocketPublisher
+from chatserver.realtime.rooms import Rooms
 from chatserver.realtime.server import ChatSocketServer
+from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL, SharedRooms
+from chatserver.realtime.unread import LatestUnread
 from chatserver.services.conversations import ConversationService
 from chatserver.services.heads import HeadHints
 from chatserver.services.maintenance import MaintenanceService
@@ -32,6 +37,8 @@ from chatserver.services.presence import PresenceService
 from chatserver.services.readiness import Readiness
 from chatserver.services.receipts import ReceiptService
 from chatserver.services.sessions import SessionService
+from chatserver.services.sweeps import INTERVAL as SWEEP_TICK
+from chatserver.services.sweeps import SweepService
 from chatserver.services.sync import SyncService
 from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
@@ -52,10 +59,19 @@ class Node:
     open are closed by the application's own clean-up.
     """
 
-    def __init__(self, settings: Settings, host: HostTables, database: Database) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        host: HostTables,
+        database: Database,
+        redis: RedisLinks | None = None,
+    ) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.database = database
+        self.redis = redis
+        self.bus = self._create_bus(redis) if redis is not None else None
+        self.rooms = self._create_rooms()
         self.origins = OriginPolicy(settings.cors.origins, settings.server.trusted_proxies)
         self.server = ChatSocketServer(
             settings.realtime,
@@ -63,6 +79,7 @@ class Node:
             origin_allowed=self.origins.allows_request,
             client_address=self.origins.client_address,
             observer=self.metrics,
+            rooms=self.rooms,
         )
         self.publisher = SocketPublisher(self.server, self.metrics)
         self.heads = HeadHints(database, self.publisher)
@@ -93,7 +110,7 @@ class Node:
             max_answer_bytes=settings.realtime.max_queue_bytes // 2,
         )
         self.maintenance = MaintenanceService(database, self.metrics)
-        self.readiness = Readiness(database)
+        self.readiness = Readiness(database, self._hears_others)
         self.namespace = ChatNamespace(
             self.server,
             SocketServices(
@@ -109,8 +126,25 @@ class Node:
             self.metrics,
         )
         self.server.register_namespace(self.namespace)
+        self.sweeps = (
+            SweepService(database, self.publisher, self.bus, self.namespace.open_users)
+            if self.bus is not None
+            else None
+        )
         self.metrics.on_scrape(self._measure)
         self.app = self._create_app()
+
+    def _create_bus(self, redis: RedisLinks) -> RedisBus:
+        prefix = self.settings.redis.prefix
+        return RedisBus(redis.connect, prefix, self.metrics, plain=[SOCKETIO_CHANNEL])
+
+    def _create_rooms(self) -> Rooms:
+        filters = {"unread": LatestUnread().admit}
+        return Rooms(filters) if self.bus is None else SharedRooms(self.bus, filters)
+
+    async def _hears_others(self) -> bool:
+        """A node alone has its memory as its backplane: always there."""
+        return self.bus is None or self.bus.is_heard
 
     def _create_app(self) -> web.Application:
         app = web.Application(client_max_size=self.settings.server.max_body_bytes)
@@ -140,14 +174,16 @@ class Node:
     async def _background(self, _: web.Application) -> AsyncIterator[None]:
         """The tasks that run for as long as the application does."""
         lease = self.settings.presence.lease_ttl
-        tasks = [
-            asyncio.create_task(_repeat(interval, action))
-            for interval, action in (
-                (PRESENCE_TICK, self.presence.expire),
-                (lease / 3, self._renew_leases),
-                (DAY, self.maintenance.ensure_partitions),
-            )
+        work: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (PRESENCE_TICK, self.presence.expire),
+            (lease / 3, self._renew_leases),
+            (DAY, self.maintenance.ensure_partitions),
         ]
+        if isinstance(self.rooms, SharedRooms) and self.bus is not None and self.sweeps is not None:
+            self.bus.start(self.rooms.receive, self.sweeps.doubt)
+            self.rooms.listen()
+            work.append((SWEEP_TICK, self.sweeps.tick))
+        tasks = [asyncio.create_task(_repeat(interval, action)) for interval, action in work]
         yield
         for task in tasks:
             task.cancel()
@@ -167,6 +203,10 @@ class Node:
         await self.writer.close()
         await self.heads.close()
         self.publisher.flush()
+        if self.bus is not None:
+            await self.bus.close()
+        if self.redis is not None:
+            await self.redis.close()
         await self.server.shutdown()
         await self.verifier.close()
         await self.http.close()
@@ -176,13 +216,16 @@ class Node:
     def _measure(self) -> None:
         self.metrics.pool(self.settings.database.pool_size, self.database.connections_in_use())
         self.metrics.publish_queue(len(self.publisher))
+        if self.bus is not None:
+            self.metrics.bus_state(self.bus.is_heard, len(self.bus))
 
 
 async def create_node(settings: Settings) -> Node:
     """Put a node together on a database that is reachable and migrated.
 
-    Raises StartError when it is not.
+    Raises StartError when it is not. A Redis need not be reachable.
     """
+    redis = _redis_links(settings)
     engine = create_engine(
         settings.database.url,
         pool_size=settings.database.pool_size,
@@ -194,7 +237,16 @@ async def create_node(settings: Settings) -> Node:
     except BaseException:
         await engine.dispose()
         raise
-    return Node(settings, host, Database(engine))
+    return Node(settings, host, Database(engine), redis)
+
+
+def _redis_links(settings: Settings) -> RedisLinks | None:
+    if not settings.redis.url:
+        return None
+    try:
+        return RedisLinks(settings.redis.url)
+    except ValueError as error:
+        raise StartError(f"CHAT_REDIS_URL cannot be used: {error}") from None
 
 
 async def _inspect(engine: AsyncEngine) -> HostTables:

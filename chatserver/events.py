@@ -92,7 +92,7 @@ class UnreadChanged:
 
     `version` counts the changes of all the user's counters in their order. Events of
     different transactions may be published in another order, and an `unread` replaces
-    what was told before: so the publisher looks at it.
+    what was told before: so whoever delivers it looks at it.
     """
 
     user_id: UUID
@@ -104,12 +104,13 @@ class UnreadChanged:
 
 @dataclass(frozen=True, slots=True)
 class HeadMoved:
-    """A hint that something may have been missed."""
+    """A hint that something may have been missed; with `is_local` on this node alone."""
 
     conversation_id: UUID
     last_seq: int
     rev: int
     participants: tuple[UUID, ...]
+    is_local: bool = False
 
 
 Event = (

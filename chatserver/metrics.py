@@ -56,6 +56,27 @@ class Metrics:
             "chat_engineio_closed_total", "Closed Engine.IO connections, by reason"
         )
         self._unpublished = gauge("chat_publish_queue", "Events that wait to be sent to sockets")
+        self._bus_heard = gauge("chat_backplane_up", "1 while this node hears itself through Redis")
+        self._bus_waiting = gauge(
+            "chat_backplane_unconfirmed", "Messages to other nodes that Redis has not confirmed"
+        )
+        self._bus_published = counter(
+            "chat_backplane_published_total", "Messages that were published to other nodes"
+        )
+        self._bus_received = counter(
+            "chat_backplane_received_total",
+            "Messages that came from Redis, by source: own, other, repeated or invalid",
+        )
+
+    def bus_published(self) -> None:
+        self._bus_published.inc({})
+
+    def bus_received(self, source: str) -> None:
+        self._bus_received.inc({"source": source})
+
+    def bus_state(self, is_heard: bool, unconfirmed: int) -> None:
+        self._bus_heard.set({}, int(is_heard))
+        self._bus_waiting.set({}, unconfirmed)
 
     def session_opened(self, role: Role) -> None:
         """A socket has proven who it is."""

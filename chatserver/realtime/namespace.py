@@ -111,6 +111,10 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         """The user and the id of each socket of this node."""
         return [(session.principal.user_id, sid) for sid, session in self._sessions.items()]
 
+    def open_users(self) -> set[UUID]:
+        """Who has a socket of this node."""
+        return {session.principal.user_id for session in self._sessions.values()}
+
     # The life of a socket
 
     async def on_connect(self, sid: str, environ: Environ, auth: dict[str, Any] | None) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "CONNECT_ERROR",
     "DISCONNECT",
     "EVENT",
+    "EVENT_PREFIX",
     "InvalidPacket",
     "OrjsonCodec",
     "Packet",
@@ -187,9 +188,13 @@ def _decode_id(digits: bytes) -> int:
     return int(digits)
 
 
+EVENT_PREFIX = b"42"
+"""What an encoded event begins with; a JSON array follows."""
+
+
 def encode_event(event: str, payload: Any) -> bytes:
     """An event with one argument. Raises TypeError for what JSON cannot hold."""
-    return b"42" + orjson.dumps((event, payload))
+    return EVENT_PREFIX + orjson.dumps((event, payload))
 
 
 def encode_ack(ack_id: int, *payload: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""From events to rooms and payloads: the publisher of a single node."""
+"""From events to rooms and payloads: the publisher of a node."""
 
 import asyncio
 from collections import deque
@@ -24,7 +24,6 @@ from chatserver.events import (
 from chatserver.metrics import Metrics
 from chatserver.realtime.rooms import conversation_room, user_room
 from chatserver.realtime.server import ChatSocketServer
-from chatserver.realtime.unread import LatestUnread
 from chatserver.schemas import events as dumps
 from chatserver.schemas.objects import dump_conversation, dump_message
 
@@ -33,7 +32,7 @@ BURST: Final = 200
 
 
 class SocketPublisher:
-    """A `Publisher` that sends to the sockets of this node, in the order of the calls.
+    """A `Publisher` that sends to sockets by their rooms, in the order of the calls.
 
     It sends in a later turn of the loop: whoever waits for the acknowledgement of
     the same commit comes first.
@@ -43,7 +42,6 @@ class SocketPublisher:
         self._server = server
         self._metrics = metrics
         self._waiting: deque[Event] = deque()
-        self._unread = LatestUnread()
         self._is_scheduled = False
         self._log = structlog.get_logger(__name__)
         self._senders: Mapping[type, Callable[[Any], None]] = {
@@ -110,7 +108,7 @@ class SocketPublisher:
             "typing",
             dumps.dump_typing(event),
             [conversation_room(event.conversation_id)],
-            skip=self._server.sockets_in(user_room(event.user_id)),
+            skip=[user_room(event.user_id)],
         )
 
     def _presence_changed(self, event: PresenceChanged) -> None:
@@ -118,7 +116,7 @@ class SocketPublisher:
             "presence",
             dumps.dump_presence_event(event),
             [conversation_room(conversation_id) for conversation_id in event.conversation_ids],
-            skip=self._server.sockets_in(user_room(event.presence.user_id)),
+            skip=[user_room(event.presence.user_id)],
         )
 
     def _delivery_receipt(self, event: DeliveryReceipt) -> None:
@@ -128,22 +126,16 @@ class SocketPublisher:
         self._to_users("read_receipt", dumps.dump_read_receipt(event), event)
 
     def _unread_changed(self, event: UnreadChanged) -> None:
-        latest = self._unread.admit(event)
-        if latest is not None:
-            self._server.emit_now("unread", dumps.dump_unread(latest), [user_room(event.user_id)])
+        self._server.emit_now("unread", dumps.dump_unread(event), [user_room(event.user_id)])
 
     def _head_moved(self, event: HeadMoved) -> None:
-        self._to_users("head", dumps.dump_head(event), event)
+        emit = self._server.emit_local if event.is_local else self._server.emit_now
+        emit("head", dumps.dump_head(event), [user_room(user) for user in event.participants])
 
     def _to_users(
         self,
         name: str,
         payload: dict[str, Any],
-        event: MessageSent
-        | MessageUpdated
-        | MessageDeleted
-        | DeliveryReceipt
-        | ReadReceipt
-        | HeadMoved,
+        event: MessageSent | MessageUpdated | MessageDeleted | DeliveryReceipt | ReadReceipt,
     ) -> None:
         self._server.emit_now(name, payload, [user_room(user) for user in event.participants])

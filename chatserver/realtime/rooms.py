@@ -1,6 +1,6 @@
 """Rooms: who receives what on this node, and the fan-out that encodes once."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -11,6 +11,11 @@ from chatserver.realtime.packets import encode_event
 
 if TYPE_CHECKING:
     from chatserver.realtime.peers import Peer
+
+
+Filter = Callable[[Sequence[str], dict[str, Any]], dict[str, Any] | None]
+"""Takes the rooms and the payload of an event that is about to be delivered: what to
+deliver instead, or None to keep it back."""
 
 
 def user_room(user_id: UUID | str) -> str:
@@ -32,8 +37,10 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]
     in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, filters: Mapping[str, Filter] | None = None) -> None:
+        """`filters` are for events by their name."""
         super().__init__()
+        self._filters = dict(filters or {})
         self._peers: dict[str, Peer] = {}
         self._members: dict[str, dict[str, Peer]] = {}
 
@@ -42,19 +49,30 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]
     def emit_now(
         self, event: str, payload: Any, rooms: Sequence[str], skip: Collection[str] = ()
     ) -> int:
-        """Send an event to every peer in any of `rooms` but those whose sid is in `skip`.
+        """Send an event to every peer in any of `rooms` but those in one of the rooms `skip`.
 
         One copy for each peer, in the order of the calls. Returns how many peers it
         was queued for. Never blocks and never raises because of a peer; raises
         TypeError for a payload that JSON cannot hold.
         """
+        return self.emit_local(event, payload, rooms, skip)
+
+    def emit_local(
+        self, event: str, payload: Any, rooms: Sequence[str], skip: Collection[str] = ()
+    ) -> int:
+        """`emit_now` to the peers of this node alone."""
         peers = self._select(rooms)
-        if not peers:
-            return 0
-        frame = text_frame(encode_event(event, payload))
+        if peers and event in self._filters:
+            payload = self._filters[event](rooms, payload)
+            if payload is None:
+                return 0
+        return self._deliver(text_frame(encode_event(event, payload)), peers, skip) if peers else 0
+
+    def _deliver(self, frame: bytes, peers: "dict[str, Peer]", skip: Collection[str]) -> int:
+        skipped = set().union(*map(self._members_of, skip)) if skip else ()
         reached = 0
         for sid, peer in peers.items():
-            if sid not in skip and peer.deliver(frame):
+            if sid not in skipped and peer.deliver(frame):
                 reached += 1
         return reached
 
@@ -124,6 +142,16 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]
             members.pop(sid, None)
             if not members:
                 del self._members[room]
+                self._room_closed(room)
+
+    def _room_opened(self, room: str) -> None:
+        """`room` has its first member."""
+
+    def _room_closed(self, room: str) -> None:
+        """The last member of `room` has gone."""
+
+    async def entered(self, room: str) -> None:
+        """Until whatever is emitted to `room`, wherever, reaches its members here."""
 
     # What python-socketio calls
 
@@ -160,7 +188,11 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]
             return
         if room in self._peers:
             raise ValueError("cannot enter a sid room")
-        self._members.setdefault(room, {})[sid] = peer
+        members = self._members.get(room)
+        if members is None:
+            members = self._members[room] = {}
+            self._room_opened(room)
+        members[sid] = peer
         peer.rooms.add(room)
 
     def basic_leave_room(self, sid: str, namespace: str, room: str) -> None:

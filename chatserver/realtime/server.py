@@ -133,8 +133,12 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def emit_now(
         self, event: str, payload: Any, rooms: Sequence[str], skip: Collection[str] = ()
     ) -> int:
-        """Send an event to the local peers in `rooms` (see `Rooms.emit_now`)."""
+        """Send an event to the peers in `rooms` (see `Rooms.emit_now`)."""
         return self.rooms_index.emit_now(event, payload, rooms, skip)
+
+    def emit_local(self, event: str, payload: Any, rooms: Sequence[str]) -> int:
+        """`emit_now` to the peers of this node alone."""
+        return self.rooms_index.emit_local(event, payload, rooms)
 
     async def emit(
         self,
@@ -161,8 +165,13 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
     # Rooms and sessions
 
     async def enter_room(self, sid: str, room: str, namespace: str | None = None) -> None:
-        """Add a socket of this node to a room; nothing happens for one that has gone."""
+        """Add a socket of this node to a room; nothing happens for one that has gone.
+
+        Returns when what other nodes emit to the room arrives here, or half a second
+        later where Redis is slow.
+        """
         self.rooms_index.basic_enter_room(sid, namespace or "/", room)
+        await self.rooms_index.entered(room)
 
     async def leave_room(self, sid: str, room: str, namespace: str | None = None) -> None:
         self.rooms_index.basic_leave_room(sid, namespace or "/", room)

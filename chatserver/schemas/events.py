@@ -56,6 +56,7 @@ class UnreadSchema(Schema):
     conversation_id = fields.UUID(required=True)
     unread_count = Integer(required=True)
     total_unread_count = Integer(required=True)
+    version = Integer(required=True)
 
 
 class HeadSchema(Schema):
@@ -120,6 +121,7 @@ def dump_unread(event: UnreadChanged) -> dict[str, Any]:
         "conversation_id": str(event.conversation_id),
         "unread_count": event.unread_count,
         "total_unread_count": event.total_unread_count,
+        "version": event.version,
     }
 
 

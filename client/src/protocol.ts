@@ -278,10 +278,11 @@ export interface ReadReceipt extends ConversationRef {
   rev: number;
 }
 
-/** The caller's own counters, to each of their devices. */
+/** The caller's own counters, to each of their devices. `version` grows with each change. */
 export interface UnreadEvent extends ConversationRef {
   unread_count: number;
   total_unread_count: number;
+  version: number;
 }
 
 /** A hint that something may have been missed. */

@@ -182,7 +182,12 @@ async def test_each_participant_gets_their_own_view_of_a_conversation(audience: 
 async def test_unread_counts_reach_their_owner_alone(audience: Audience) -> None:
     audience.publisher.publish(events.UnreadChanged(LANDLORD, CHAT, 2, 5, version=1))
     heard = await audience.heard()
-    payload = {"conversation_id": str(CHAT), "unread_count": 2, "total_unread_count": 5}
+    payload = {
+        "conversation_id": str(CHAT),
+        "unread_count": 2,
+        "total_unread_count": 5,
+        "version": 1,
+    }
     assert heard.pop("desk") == [("unread", payload)]
     assert not any(heard.values())
 

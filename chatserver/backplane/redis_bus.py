@@ -1,0 +1,274 @@
+"""The bus: what nodes tell each other through Redis, and how they notice what is missing.
+
+PostgreSQL is the truth and the bus a hint. What one node publishes arrives on each
+other node that listens, in that order and once; or the nodes that may have missed
+something are told since when.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, Protocol
+from uuid import uuid4
+
+import orjson
+import structlog
+from redis.asyncio.connection import AbstractConnection
+
+from chatserver.backplane.redis_channels import RedisChannels
+
+CANARY_INTERVAL: Final = 0.5
+DEAF_AFTER: Final = 2.0
+"""Seconds without the own canary, after which a node counts as deaf and connects anew."""
+
+SILENT_AFTER: Final = 3.0
+DOUBTS: Final = 2
+FORGOTTEN_AFTER: Final = 20.0
+"""Seconds without another node's canary: it may have died before it published what it
+had committed. That is looked for after 3 and again after 6 seconds. (One that lives, but
+is cut off, says so in PostgreSQL.) At last it is forgotten."""
+
+MAX_AGE: Final = 5.0
+"""Seconds that a message may wait for Redis. What is older is given up, for it will be
+found by those who missed it."""
+
+MAX_NODES: Final = 1000
+
+
+class BusObserver(Protocol):
+    """Told what an operator counts. Calls must not raise."""
+
+    def bus_published(self) -> None: ...
+
+    def bus_received(self, source: str) -> None:
+        """`source` is "own" (an echo), "other", "repeated" or "invalid"."""
+
+
+def _ignore(*_: object) -> None:
+    """Nobody listens yet."""
+
+
+class _Node:
+    """Another node, as far as this one hears of it."""
+
+    __slots__ = ("doubts", "given_up", "heard_at", "newest")
+
+    def __init__(self, heard_at: float) -> None:
+        self.heard_at = heard_at
+        self.given_up = 0
+        self.newest = 0
+        self.doubts = 0
+
+
+class RedisBus:
+    """Publishes to channels and listens on those that were asked for."""
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractConnection],
+        prefix: str,
+        observer: BusObserver,
+        *,
+        plain: Collection[str] = (),
+    ) -> None:
+        """On the channels `plain`, what comes from no node counts as well."""
+        self.node_id = uuid4()
+        self._receive: Callable[[str, bytes], None] = _ignore
+        self._doubt: Callable[[float], None] = _ignore
+        self._observer = observer
+        self._prefix = f"{prefix}:".encode()
+        self._canary_channel = self._prefix + b"nodes"
+        self._plain = {self._prefix + channel.encode() for channel in plain}
+        self._own = f"{self.node_id.hex}:".encode()
+        self._number = 0
+        self._channels = RedisChannels(
+            connect, self._take, connected=self._send_canary, disconnected=self._become_deaf
+        )
+        self._nodes: dict[bytes, _Node] = {}
+        self._canaries: dict[int, float] = {}
+        self._heard_at = time.monotonic()
+        self._is_deaf = True
+        self._is_closing = False
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger(__name__)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether this node hears itself through Redis."""
+        return not self._is_deaf
+
+    @property
+    def seconds_unheard(self) -> float:
+        """How long ago the newest canary that came back was sent."""
+        return time.monotonic() - self._heard_at
+
+    def __len__(self) -> int:
+        """How many messages Redis has not confirmed."""
+        return len(self._channels)
+
+    def start(self, receive: Callable[[str, bytes], None], doubt: Callable[[float], None]) -> None:
+        """Connect, and stay connected, until `close`.
+
+        `receive(channel, body)` is called for each message of another node.
+        `doubt(since)` says that messages may be missing that were published after
+        `since`, a time of `time.monotonic`; it is repeated for as long as that may go on.
+        """
+        self._receive = receive
+        self._doubt = doubt
+        self._channels.listen(self._canary_channel)
+        self._channels.start()
+        self._task = asyncio.create_task(self._watch())
+
+    async def close(self, grace: float = 1.0) -> None:
+        """Send what waits, say goodbye and disconnect, in `grace` seconds."""
+        if self._task is None:
+            return
+        self._is_closing = True
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._say({"bye": True})
+        await self._channels.close(grace)
+
+    # What nodes tell each other
+
+    def publish(self, channels: Iterable[str], body: bytes) -> None:
+        """Send `body` once to each other node that listens on any of `channels`.
+
+        Returns at once and never raises.
+        """
+        self._number += 1
+        message = b"%b%d\n%b" % (self._own, self._number, body)
+        for channel in channels:
+            self._channels.publish(self._prefix + channel.encode(), message)
+            self._observer.bus_published()
+
+    def listen(self, channel: str) -> asyncio.Future[None]:
+        """Receive from `channel` from now on; done when Redis has confirmed it."""
+        return self._channels.listen(self._prefix + channel.encode())
+
+    def leave(self, channel: str) -> None:
+        self._channels.leave(self._prefix + channel.encode())
+
+    def _take(self, channel: bytes, message: bytes) -> None:
+        if channel == self._canary_channel:
+            self._take_canary(message)
+        elif message.startswith(self._own):
+            self._observer.bus_received("own")
+        else:
+            self._take_other(channel, message)
+
+    def _take_other(self, channel: bytes, message: bytes) -> None:
+        head, _, body = message.partition(b"\n")
+        node_id, _, digits = head.partition(b":")
+        if len(node_id) == 32 and digits.isdigit() and len(digits) <= 18:
+            node, number = self._node(node_id), int(digits)
+            if number <= node.newest:
+                # It came on another channel already, or was sent again.
+                self._observer.bus_received("repeated")
+                return
+            node.newest = number
+        elif channel in self._plain:
+            body = message
+        else:
+            self._observer.bus_received("invalid")
+            return
+        self._observer.bus_received("other")
+        self._hand_over(channel, body)
+
+    def _hand_over(self, channel: bytes, body: bytes) -> None:
+        try:
+            self._receive(channel.removeprefix(self._prefix).decode(), body)
+        except Exception:
+            # One message that cannot be handled must not keep the others.
+            self._log.exception("bus_message_failed")
+
+    def _node(self, node_id: bytes) -> _Node:
+        node = self._nodes.get(node_id)
+        if node is None:
+            if len(self._nodes) >= MAX_NODES:
+                del self._nodes[next(iter(self._nodes))]
+            node = self._nodes[node_id] = _Node(time.monotonic())
+        return node
+
+    # Canaries
+
+    def _say(self, canary: dict[str, object]) -> None:
+        canary["node"] = self.node_id.hex
+        self._channels.publish(self._canary_channel, orjson.dumps(canary))
+
+    async def _watch(self) -> None:
+        """Send canaries, and tell of doubts."""
+        while True:
+            now = time.monotonic()
+            self._channels.give_up_older(MAX_AGE)
+            if self._channels.connected_at is not None:
+                self._send_canary()
+            self._watch_self(now)
+            self._watch_others(now)
+            await asyncio.sleep(CANARY_INTERVAL)
+
+    def _send_canary(self) -> None:
+        self._number += 1
+        self._canaries[self._number] = time.monotonic()
+        while len(self._canaries) > 2 * DEAF_AFTER / CANARY_INTERVAL:
+            del self._canaries[next(iter(self._canaries))]
+        self._say({"number": self._number, "given_up": self._channels.given_up})
+
+    def _watch_self(self, now: float) -> None:
+        connected_at = self._channels.connected_at
+        if connected_at is not None and now - max(connected_at, self._heard_at) > DEAF_AFTER:
+            self._become_deaf()
+            self._channels.drop()
+        if self._is_deaf:
+            self._doubt(self._heard_at)
+
+    def _become_deaf(self) -> None:
+        """From now on messages may be missed."""
+        if not self._is_deaf:
+            self._is_deaf = True
+            if not self._is_closing:
+                self._log.warning("backplane_lost")
+
+    def _watch_others(self, now: float) -> None:
+        for node_id, node in list(self._nodes.items()):
+            silence = now - node.heard_at
+            if silence > FORGOTTEN_AFTER:
+                del self._nodes[node_id]
+            elif silence > SILENT_AFTER * (node.doubts + 1) and node.doubts < DOUBTS:
+                node.doubts += 1
+                self._doubt(node.heard_at)
+
+    def _take_canary(self, message: bytes) -> None:
+        try:
+            canary = orjson.loads(message)
+            node_id: bytes = canary["node"].encode()
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self._observer.bus_received("invalid")
+            return
+        if node_id == self.node_id.hex.encode():
+            self._hear_self(canary.get("number"))
+        else:
+            self._hear_other(node_id, canary)
+
+    def _hear_self(self, number: object) -> None:
+        sent_at = self._canaries.pop(number, None) if isinstance(number, int) else None
+        if sent_at is None:
+            return
+        if self._is_deaf:
+            # Subscribed again since before this canary: one last look for what was missed.
+            self._is_deaf = False
+            self._doubt(self._heard_at)
+            self._log.info("backplane_heard", after=round(sent_at - self._heard_at, 1))
+        self._heard_at = sent_at
+
+    def _hear_other(self, node_id: bytes, canary: dict[str, object]) -> None:
+        if canary.get("bye"):
+            self._nodes.pop(node_id, None)
+            return
+        node = self._node(node_id)
+        given_up = canary.get("given_up")
+        if isinstance(given_up, int) and given_up > node.given_up:
+            self._doubt(node.heard_at)
+            node.given_up = given_up
+        node.heard_at = time.monotonic()
+        node.doubts = 0

@@ -1,0 +1,80 @@
+"""What nodes know of each other when Redis cannot tell, and which changes they may have missed."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_STATE = text("""
+    SELECT
+        pg_snapshot_xmin(pg_current_snapshot()) AS mark,
+        EXISTS (
+            SELECT FROM chat.cut_off_nodes
+            WHERE node_id <> :node_id AND seen_at > now() - interval '6 seconds'
+        ) AS others_are_cut_off
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Every transaction below `mark` has ended. Whether the events of another node do
+    not reach this one."""
+
+    mark: int
+    others_are_cut_off: bool
+
+
+async def get_state(connection: AsyncConnection, node_id: UUID) -> State:
+    row = (await connection.execute(_STATE, {"node_id": node_id})).one()
+    return State(row.mark, row.others_are_cut_off)
+
+
+_ADD = text("""
+    INSERT INTO chat.cut_off_nodes (node_id) VALUES (:node_id)
+    ON CONFLICT (node_id) DO UPDATE SET seen_at = now()
+""")
+
+_REMOVE = text("""
+    DELETE FROM chat.cut_off_nodes
+    WHERE node_id = :node_id OR seen_at < now() - interval '1 hour'
+""")
+
+
+async def set_cut_off(connection: AsyncConnection, node_id: UUID) -> None:
+    """Say that this node's events do not reach others; it counts for six seconds."""
+    await connection.execute(_ADD, {"node_id": node_id})
+
+
+async def clear_cut_off(connection: AsyncConnection, node_id: UUID) -> None:
+    await connection.execute(_REMOVE, {"node_id": node_id})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a conversation stands, and who holds it."""
+
+    id: UUID
+    last_seq: int
+    rev: int
+    participants: tuple[UUID, UUID]
+
+
+_CHANGED = text("""
+    SELECT id, last_seq, rev, client_user_id, owner_user_id
+    FROM chat.conversations
+    WHERE (client_user_id = ANY (CAST(:user_ids AS uuid[]))
+           OR owner_user_id = ANY (CAST(:user_ids AS uuid[])))
+      AND changed_xid >= CAST(CAST(:mark AS text) AS xid8)
+""")
+
+
+async def list_changed(
+    connection: AsyncConnection, user_ids: Collection[UUID], mark: int
+) -> Sequence[Head]:
+    """The conversations of these users that changed since `mark`; some from before it too."""
+    rows = await connection.execute(_CHANGED, {"user_ids": list(user_ids), "mark": str(mark)})
+    return [
+        Head(row.id, row.last_seq, row.rev, (row.client_user_id, row.owner_user_id)) for row in rows
+    ]

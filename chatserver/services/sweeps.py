@@ -1,0 +1,146 @@
+"""Sweeps: after any doubt about Redis, telling sockets which conversations to look at."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from typing import Final, NamedTuple, Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chatserver.db.engine import Database
+from chatserver.events import HeadMoved, Publisher
+from chatserver.repositories import nodes
+
+INTERVAL: Final = 1.0
+"""Seconds between two calls of `tick`."""
+
+LAG: Final = 6.0
+"""Seconds that a change may have been committed before it was published."""
+
+LINGER: Final = 2.0
+"""Seconds for which sweeps go on after the last doubt: a node that was killed may have a
+transaction that still ends."""
+
+CUT_OFF_AFTER: Final = 2.0
+_MARKS: Final = 40
+_USERS: Final = 500
+
+
+class Hearing(Protocol):
+    """Whether this node hears itself through Redis, and for how long it has not."""
+
+    node_id: UUID
+
+    @property
+    def is_heard(self) -> bool: ...
+
+    @property
+    def seconds_unheard(self) -> float: ...
+
+
+class _Mark(NamedTuple):
+    at: float
+    value: int
+
+
+class SweepService:
+    """Sends `head` to local sockets for what changed while events may have been missed.
+
+    A sweep reads the conversations of the users who are connected here, and only
+    those that changed since a moment before the doubt. A node that is cut off from
+    Redis says so in PostgreSQL, and the others sweep for as long as that lasts.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        publisher: Publisher,
+        hearing: Hearing,
+        local_users: Callable[[], Collection[UUID]],
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._hearing = hearing
+        self._local_users = local_users
+        self._marks: deque[_Mark] = deque(maxlen=_MARKS)
+        self._since: float | None = None
+        self._until = 0.0
+        self._from: int | None = None
+        self._is_cut_off = False
+        self._log = structlog.get_logger(__name__)
+
+    def doubt(self, since: float) -> None:
+        """Events that were published after `since` (`time.monotonic`) may be missing."""
+        self._until = time.monotonic() + LINGER
+        if self._since is None or since < self._since:
+            self._since = since
+            self._from = None  # begin again, from further back
+
+    async def tick(self) -> None:
+        """To be called every second: note where the database stands, and sweep if in doubt."""
+        started = time.monotonic()
+        async with self._database.transaction() as connection:
+            await self._tell_others(connection)
+            state = await nodes.get_state(connection, self._hearing.node_id)
+        self._note(_Mark(started, state.mark))
+        if state.others_are_cut_off:
+            self.doubt(started)
+        if self._since is not None:
+            await self._sweep(started, state.mark)
+
+    async def _tell_others(self, connection: AsyncConnection) -> None:
+        """Say in the database that this node is cut off, or that it no longer is."""
+        hearing = self._hearing
+        if not hearing.is_heard and hearing.seconds_unheard > CUT_OFF_AFTER:
+            await nodes.set_cut_off(connection, hearing.node_id)
+            self._is_cut_off = True
+        elif hearing.is_heard and self._is_cut_off:
+            await nodes.clear_cut_off(connection, hearing.node_id)
+            self._is_cut_off = False
+
+    def _note(self, mark: _Mark) -> None:
+        """Marks never fall, but for a crash of PostgreSQL, after which numbers are given anew."""
+        if self._marks and mark.value < self._marks[-1].value:
+            marks = [_Mark(at, min(value, mark.value)) for at, value in self._marks]
+            self._marks.clear()
+            self._marks.extend(marks)
+        self._marks.append(mark)
+
+    def _mark_before(self, at: float) -> int:
+        """The newest mark that is surely older than what was published after `at`."""
+        chosen = self._marks[0]
+        for mark in self._marks:
+            if mark.at > at - LAG:
+                break
+            chosen = mark
+        return chosen.value
+
+    async def _sweep(self, started: float, mark: int) -> None:
+        assert self._since is not None
+        since = self._since
+        begin = self._mark_before(since) if self._from is None else self._from
+        told = 0
+        for users in _chunks(self._local_users()):
+            async with self._database.transaction() as connection:
+                heads = await nodes.list_changed(connection, users, begin)
+            here = set(users)
+            for head in heads:
+                participants = tuple(user for user in head.participants if user in here)
+                self._publisher.publish(
+                    HeadMoved(head.id, head.last_seq, head.rev, participants, is_local=True)
+                )
+            told += len(heads)
+        if told:
+            self._log.info("swept", heads=told)
+        if self._since == since:
+            self._from = mark
+            if started > self._until:
+                self._since = self._from = None
+
+
+def _chunks(users: Collection[UUID]) -> Iterator[list[UUID]]:
+    ordered = list(users)
+    for start in range(0, len(ordered), _USERS):
+        yield ordered[start : start + _USERS]

@@ -1,0 +1,311 @@
+"""The bus: order, once each, and a doubt whenever something may have been missed."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from chatserver.backplane import redis_bus
+from chatserver.backplane.redis_bus import RedisBus
+from chatserver.backplane.redis_links import RedisLinks
+from chatserver.dev.redis import EmbeddedRedis
+from tests.kit.proxy import Proxy, running_proxy
+from tests.kit.redis import redis_client
+from tests.kit.services import eventually
+
+PREFIX = "test"
+HEALED = 2.0
+"""Seconds after which a node hears again once Redis is back: a promise of the product."""
+
+
+@dataclass
+class Listener:
+    """A bus, and what it was told."""
+
+    bus: RedisBus
+    heard: list[tuple[str, bytes]] = field(default_factory=list)
+    doubts: list[float] = field(default_factory=list)
+    counted: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.bus.start(lambda channel, body: self.heard.append((channel, body)),
+                       self.doubts.append)  # fmt: skip
+
+    def bodies(self) -> list[bytes]:
+        return [body for _, body in self.heard]
+
+
+class Counts:
+    """A BusObserver that keeps what came in."""
+
+    def __init__(self) -> None:
+        self.sources: list[str] = []
+
+    def bus_published(self) -> None: ...
+
+    def bus_received(self, source: str) -> None:
+        self.sources.append(source)
+
+
+@asynccontextmanager
+async def running_bus(url: str, *, plain: tuple[str, ...] = ()) -> AsyncIterator[Listener]:
+    """A bus that hears itself."""
+    links, counts = RedisLinks(url), Counts()
+    listener = Listener(RedisBus(links.connect, PREFIX, counts, plain=plain))
+    listener.counted = counts.sources
+    listener.start()
+    try:
+        await eventually(lambda: listener.bus.is_heard)
+        yield listener
+    finally:
+        await listener.bus.close()
+        await links.close()
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[EmbeddedRedis]:
+    async with EmbeddedRedis() as server:
+        yield server
+
+
+@asynccontextmanager
+async def behind(redis: EmbeddedRedis) -> AsyncIterator[tuple[Proxy, Listener]]:
+    """A bus whose connection to Redis can be broken."""
+    async with (
+        running_proxy(("127.0.0.1", redis.port)) as cable,
+        running_bus(f"redis://127.0.0.1:{cable.port}") as listener,
+    ):
+        yield cable, listener
+
+
+async def until_heard(listener: Listener, count: int, seconds: float = 5) -> None:
+    await eventually(lambda: len(listener.heard) >= count, seconds)
+
+
+async def test_what_is_published_arrives_in_order_and_once(redis: EmbeddedRedis) -> None:
+    async with running_bus(redis.url) as one, running_bus(redis.url) as other:
+        for channel in ("a", "b"):
+            await other.bus.listen(channel)
+        for number in range(1000):
+            one.bus.publish(["a", "b", "nobody"], b"%d" % number)
+        await until_heard(other, 1000)
+        assert other.bodies() == [b"%d" % number for number in range(1000)]
+        assert one.heard == []
+
+
+async def test_only_what_is_listened_to_arrives(redis: EmbeddedRedis) -> None:
+    async with running_bus(redis.url) as one, running_bus(redis.url) as other:
+        await other.bus.listen("a")
+        other.bus.leave("a")
+        await other.bus.listen("c")
+        one.bus.publish(["a"], b"left")
+        one.bus.publish(["b"], b"never asked for")
+        one.bus.publish(["c"], b"wanted")
+        await until_heard(other, 1)
+        assert other.heard == [("c", b"wanted")]
+        assert set(other.counted) <= {"other"}
+
+
+async def test_leaving_and_coming_back_leaves_no_gap(redis: EmbeddedRedis) -> None:
+    """A confirmation counts only when no earlier `leave` is still on its way."""
+    async with running_bus(redis.url) as one, running_bus(redis.url) as other:
+        for number in range(200):
+            first = other.bus.listen("a")
+            await asyncio.sleep(0)
+            other.bus.leave("a")
+            await asyncio.sleep(0)
+            assert first.cancelled() or first.done()
+            await other.bus.listen("a")
+            one.bus.publish(["a"], b"%d" % number)
+            await until_heard(other, number + 1)
+
+
+async def test_an_echo_is_dropped(redis: EmbeddedRedis) -> None:
+    async with running_bus(redis.url) as one:
+        await one.bus.listen("a")
+        one.bus.publish(["a"], b"to myself")
+        await eventually(lambda: "own" in one.counted)
+        assert one.heard == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\n",
+        b"no envelope at all",
+        b"0123:1\nshort id",
+        b"0" * 32 + b":\nno number",
+        b"0" * 32 + b":-1\nnegative",
+        b"0" * 32 + b":" + b"9" * 5000 + b"\nendless",
+        b"\x80\x04K\x01.",
+        b"\xff\xfe\n\x00",
+    ],
+)
+async def test_forged_bytes_are_ignored(redis: EmbeddedRedis, message: bytes) -> None:
+    async with running_bus(redis.url) as one, running_bus(redis.url) as other:
+        await other.bus.listen("a")
+        async with redis_client(redis) as forger:
+            await forger.publish(f"{PREFIX}:a", message)
+            for forged in (message, b"[]", b'{"node": 1}', b'{"node": "x", "given_up": {}}'):
+                await forger.publish(f"{PREFIX}:nodes", forged)
+        one.bus.publish(["a"], b"real")
+        await until_heard(other, 1)
+        assert other.bodies() == [b"real"]
+        assert "invalid" in other.counted
+        assert other.bus.is_heard
+
+
+async def test_a_plain_channel_takes_what_comes_from_no_node(redis: EmbeddedRedis) -> None:
+    async with running_bus(redis.url, plain=("open",)) as bus:
+        await bus.bus.listen("open")
+        async with redis_client(redis) as foreigner:
+            await foreigner.publish(f"{PREFIX}:open", b'{"method": "emit"}')
+        await until_heard(bus, 1)
+        assert bus.heard == [("open", b'{"method": "emit"}')]
+
+
+async def test_a_handler_that_fails_keeps_nothing_else_back(redis: EmbeddedRedis) -> None:
+    links = RedisLinks(redis.url)
+    async with running_bus(redis.url) as one:
+        heard: list[bytes] = []
+
+        def receive(_: str, body: bytes) -> None:
+            if body == b"poison":
+                raise RuntimeError
+            heard.append(body)
+
+        bus = RedisBus(links.connect, PREFIX, Counts())
+        bus.start(receive, lambda _: None)
+        await bus.listen("a")
+        for body in (b"poison", b"fine"):
+            one.bus.publish(["a"], body)
+        await eventually(lambda: heard == [b"fine"])
+        await bus.close()
+    await links.close()
+
+
+async def test_nothing_is_lost_over_a_cut_connection(redis: EmbeddedRedis) -> None:
+    async with running_bus(redis.url) as other, behind(redis) as (cable, one):
+        await other.bus.listen("a")
+        for number in range(500):
+            one.bus.publish(["a"], b"%d" % number)
+            if number % 100 == 50:
+                await asyncio.sleep(0.01)
+                cable.reset()
+                await asyncio.sleep(0.01)
+        await until_heard(other, 500)
+        assert other.bodies() == [b"%d" % number for number in range(500)]
+
+
+async def test_a_cut_connection_is_a_doubt_even_if_it_is_brief(redis: EmbeddedRedis) -> None:
+    async with behind(redis) as (cable, one):
+        await asyncio.sleep(0.1)
+        one.doubts.clear()
+        cut_at = time.monotonic()
+        cable.reset()
+        await eventually(lambda: not one.bus.is_heard)
+        await eventually(lambda: one.bus.is_heard)
+        assert time.monotonic() - cut_at < HEALED
+        assert one.doubts
+        assert all(cut_at - 1.5 < since < cut_at for since in one.doubts)
+
+
+async def test_it_hears_again_soon_after_redis_is_back_with_all_its_channels(
+    redis: EmbeddedRedis,
+) -> None:
+    async with running_bus(redis.url) as one, running_bus(redis.url) as other:
+        await asyncio.gather(*(other.bus.listen(f"channel {number}") for number in range(3000)))
+        redis.kill()
+        await eventually(lambda: not other.bus.is_heard)
+        await asyncio.sleep(1)
+        redis.start()
+        back_at = time.monotonic()
+        await eventually(lambda: one.bus.is_heard and other.bus.is_heard)
+        assert time.monotonic() - back_at < HEALED
+        for number in (0, 1499, 2999):
+            one.bus.publish([f"channel {number}"], b"%d" % number)
+        await until_heard(other, 3)
+
+
+@pytest.mark.parametrize("fault", ["frozen", "blackholed"])
+async def test_who_hears_nothing_knows_it_and_heals(redis: EmbeddedRedis, fault: str) -> None:
+    async with running_bus(redis.url) as other, behind(redis) as (cable, one):
+        await other.bus.listen("a")
+        if fault == "frozen":
+            redis.freeze()
+        else:
+            cable.blackhole()
+        began = time.monotonic()
+        await eventually(lambda: not one.bus.is_heard)
+        assert time.monotonic() - began < redis_bus.DEAF_AFTER + 1
+        assert other.bus.is_heard is (fault == "blackholed")
+        one.bus.publish(["a"], b"meanwhile")
+        one.doubts.clear()
+        await asyncio.sleep(1.2)
+        assert len(one.doubts) >= 2, "told again and again while it lasts"
+        redis.thaw()
+        cable.heal()
+        healed = time.monotonic()
+        await eventually(lambda: one.bus.is_heard)
+        assert time.monotonic() - healed < HEALED
+        await until_heard(other, 1)
+        assert other.bodies() == [b"meanwhile"]
+
+
+async def test_what_waited_too_long_is_given_up_and_the_others_are_told(
+    redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_bus, "MAX_AGE", 0.5)
+    async with running_bus(redis.url) as other, behind(redis) as (cable, one):
+        await other.bus.listen("a")
+        await eventually(lambda: bool(other.bus._nodes))
+        cable.refuse()
+        cable.reset()
+        await eventually(lambda: not one.bus.is_heard)
+        one.bus.publish(["a"], b"lost")
+        await eventually(lambda: len(one.bus) == 0)
+        other.doubts.clear()
+        cable.heal()
+        await eventually(lambda: one.bus.is_heard)
+        one.bus.publish(["a"], b"kept")
+        await until_heard(other, 1)
+        assert other.bodies() == [b"kept"]
+        await eventually(lambda: bool(other.doubts))
+
+
+async def test_a_node_that_falls_silent_is_a_doubt_and_one_that_leaves_is_not(
+    redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_bus, "SILENT_AFTER", 1.0)
+    async with running_bus(redis.url) as other:
+        async with running_bus(redis.url) as leaving:
+            await eventually(lambda: len(other.bus._nodes) == 1)
+            assert leaving.bus.is_heard
+        await eventually(lambda: not other.bus._nodes)
+        async with behind(redis) as (cable, _):
+            await eventually(lambda: len(other.bus._nodes) == 1)
+            other.doubts.clear()
+            fell_silent = time.monotonic()
+            cable.blackhole()
+            await eventually(lambda: len(other.doubts) == redis_bus.DOUBTS)
+            assert all(fell_silent - 1 < since < fell_silent + 0.5 for since in other.doubts)
+
+
+async def test_without_redis_publishing_costs_nothing_and_fails_nobody() -> None:
+    links = RedisLinks("redis://127.0.0.1:1")
+    listener = Listener(RedisBus(links.connect, PREFIX, Counts()))
+    listener.start()
+    began = time.monotonic()
+    for _ in range(1000):
+        listener.bus.publish(["a"], b"x")
+    assert time.monotonic() - began < 0.5
+    confirmed = listener.bus.listen("a")
+    await asyncio.sleep(0.1)
+    assert not confirmed.done()
+    assert not listener.bus.is_heard
+    await listener.bus.close()
+    await links.close()

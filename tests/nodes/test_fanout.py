@@ -1,0 +1,176 @@
+"""Whoever is connected to whichever node gets every event once, in the order of `rev`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+import socketio  # type: ignore[import-untyped]
+from aiohttp import ClientSession
+
+from chatserver.dev.redis import EmbeddedRedis
+from tests.kit.app import RunningServer, running_server
+from tests.kit.clients import Chat, Device, Rest, open_chat
+from tests.kit.services import eventually
+
+
+@dataclass
+class Town:
+    """Two nodes, and a chat whose tenant is on the one and whose landlord on the other."""
+
+    nodes: list[RunningServer]
+    rests: list[Rest]
+    http: ClientSession
+    chat: Chat
+    tenant: Device
+    landlord: Device
+
+    async def device(self, node: int, person: object) -> Device:
+        return await Device.open(self.http, self.nodes[node].base_url, person)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def running_town(database_url: str, redis_url: str) -> AsyncIterator[Town]:
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(ClientSession())
+        nodes = [
+            await stack.enter_async_context(running_server(database_url, redis__url=redis_url))
+            for _ in range(2)
+        ]
+        for node in nodes:
+            bus = node.node.bus
+            assert bus is not None
+            await eventually(lambda bus=bus: bus.is_heard)  # type: ignore[misc]
+        rests = [Rest(http, node.base_url) for node in nodes]
+        chat = await open_chat(rests[0], database_url)
+        tenant = await Device.open(http, nodes[0].base_url, chat.tenant)
+        landlord = await Device.open(http, nodes[1].base_url, chat.landlord)
+        yield Town(nodes, rests, http, chat, tenant, landlord)
+        await tenant.close()
+        await landlord.close()
+
+
+@pytest.fixture
+async def town(database_url: str, redis: EmbeddedRedis) -> AsyncIterator[Town]:
+    async with running_town(database_url, redis.url) as running:
+        yield running
+
+
+async def test_a_message_reaches_every_device_on_every_node_once_and_in_order(town: Town) -> None:
+    second = await town.device(0, town.chat.landlord)
+    for number in range(30):
+        sender = (town.tenant, town.landlord)[number % 2]
+        answer = await sender.call(
+            "message", {"conversation_id": town.chat.id, "content": f"{number}"}
+        )
+        assert answer["ok"]
+    for device in (town.tenant, town.landlord, second):
+        messages = await device.heard("message", 30)
+        assert [message["seq"] for message in messages] == list(range(1, 31))
+    await asyncio.sleep(0.2)
+    for device in (town.tenant, town.landlord, second):
+        assert len(device.of("message")) == 30
+    await second.close()
+
+
+async def test_a_node_handles_only_what_concerns_its_rooms(town: Town) -> None:
+    """Both on the first node: the second hears nothing of their talk but canaries."""
+    tenant_too = await open_chat(town.rests[0], town.nodes[0].database_url)
+    one = await town.device(0, tenant_too.tenant)
+    other = await town.device(0, tenant_too.landlord)
+    await asyncio.sleep(0.2)
+    before = received(town.nodes[1])
+    for _ in range(20):
+        await one.call("message", {"conversation_id": tenant_too.id, "content": "x"})
+    await other.heard("message", 20)
+    assert received(town.nodes[1]) == before
+    await one.close()
+    await other.close()
+
+
+def received(server: RunningServer) -> int:
+    """How many messages of other nodes it has handled."""
+    lines = server.node.metrics.render([])[0].decode().splitlines()
+    return sum(
+        int(float(line.split()[-1]))
+        for line in lines
+        if line.startswith("chat_backplane_received_total") and 'source="own"' not in line
+    )
+
+
+async def test_receipts_unread_edits_and_deletes_cross_over(town: Town) -> None:
+    sent = await town.tenant.call("message", {"conversation_id": town.chat.id, "content": "a"})
+    message_id = sent["message"]["id"]
+    await town.landlord.heard("message")
+    assert (await town.landlord.heard("unread"))[-1]["unread_count"] == 1
+    await town.landlord.call("delivered", {"conversation_id": town.chat.id, "seq": 1})
+    assert (await town.tenant.heard("delivery_receipt"))[0]["seq"] == 1
+    await town.landlord.call("read", {"message_id": message_id})
+    assert (await town.tenant.heard("read_receipt"))[0]["seq"] == 1
+    assert (await town.landlord.heard("unread", 2))[-1]["unread_count"] == 0
+    await town.tenant.call("edit", {"message_id": message_id, "content": "b"})
+    assert (await town.landlord.heard("message_updated"))[0]["content"] == "b"
+    await town.tenant.call("delete", {"message_id": message_id})
+    assert (await town.landlord.heard("message_deleted"))[0]["is_deleted"]
+
+
+async def test_typing_crosses_over_but_not_to_the_one_who_types(town: Town) -> None:
+    elsewhere = await town.device(1, town.chat.tenant)
+    for device in (town.tenant, town.landlord, elsewhere):
+        assert (await device.call("join", {"conversation_id": town.chat.id}))["ok"]
+    typing = {"conversation_id": town.chat.id, "is_typing": True}
+    await asyncio.sleep(0.1)
+    await town.tenant.call("typing", typing)
+    assert (await town.landlord.heard("typing"))[0]["is_typing"]
+    await asyncio.sleep(0.1)
+    assert elsewhere.of("typing") == town.tenant.of("typing") == []
+    await elsewhere.close()
+
+
+async def test_rest_on_one_node_is_heard_on_the_other(town: Town) -> None:
+    answer = await town.rests[1].send(town.chat.landlord, town.chat.id, content="by REST")
+    assert answer.status == 201
+    assert (await town.tenant.heard("message"))[0]["content"] == "by REST"
+
+
+async def test_pythons_own_emitter_reaches_the_sockets_of_every_node(
+    town: Town, redis: EmbeddedRedis
+) -> None:
+    """As the host's back end would do it, with the library that it has."""
+    emitter = socketio.AsyncRedisManager(redis.url, channel="chat:socketio", write_only=True)
+    await emitter.emit("offer", {"price": 1}, room=f"user:{town.chat.landlord.id}")
+    await emitter.emit("offer", {"price": 2})
+    assert await town.landlord.heard("offer", 2) == [{"price": 1}, {"price": 2}]
+    assert await town.tenant.heard("offer") == [{"price": 2}]
+    await emitter.redis.aclose()
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b"not json",
+        b"[]",
+        b'{"method": "emit"}',
+        b'{"method": "emit", "event": "x", "data": [1], "namespace": "/", "room": {"a": 1}}',
+        b'{"method": ["emit"]}',
+        b'{"method": "disconnect", "sid": []}',
+        b"\x80\x04\x95\x00cos\nsystem\n.",
+    ],
+)
+async def test_forged_bytes_hurt_nobody(town: Town, redis: EmbeddedRedis, forged: bytes) -> None:
+    emitter = socketio.AsyncRedisManager(redis.url, write_only=True)
+    emitter._redis_connect()
+    me = uuid4().hex.encode()
+    room = f"chat:user:{town.chat.landlord.id}"
+    for channel in ("chat:socketio", "chat:nodes", room):
+        await emitter.redis.publish(channel, forged)
+        await emitter.redis.publish(channel, me + b":1\n" + forged)
+        await emitter.redis.publish(channel, me + b':2\n[["a"],[]]\n' + forged)
+        await emitter.redis.publish(channel, me + b':3\n[["a"],[1]]\n42["x",1]')
+    answer = await town.tenant.call("message", {"conversation_id": town.chat.id, "content": "a"})
+    assert answer["ok"]
+    await town.landlord.heard("message")
+    assert [name for name, _ in town.landlord.events if name not in ("message", "unread")] == []
+    await emitter.redis.aclose()
