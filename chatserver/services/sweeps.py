@@ -24,6 +24,11 @@ LINGER: Final = 2.0
 transaction that still ends."""
 
 CUT_OFF_AFTER: Final = 2.0
+"""Seconds without Redis after which a node tells the others so, in PostgreSQL."""
+
+UNTOLD: Final = CUT_OFF_AFTER + 2 * INTERVAL
+"""How long a node may have been cut off when the others get to know it."""
+
 _MARKS: Final = 40
 _USERS: Final = 500
 
@@ -86,7 +91,7 @@ class SweepService:
             state = await nodes.get_state(connection, self._hearing.node_id)
         self._note(_Mark(started, state.mark))
         if state.others_are_cut_off:
-            self.doubt(started)
+            self.doubt(started - UNTOLD)
         if self._since is not None:
             await self._sweep(started, state.mark)
 

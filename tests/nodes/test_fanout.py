@@ -1,64 +1,26 @@
-"""Whoever is connected to whichever node gets every event once, in the order of `rev`."""
+"""Whoever is connected to whichever node gets every event once."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 import socketio  # type: ignore[import-untyped]
-from aiohttp import ClientSession
 
 from chatserver.dev.redis import EmbeddedRedis
-from tests.kit.app import RunningServer, running_server
-from tests.kit.clients import Chat, Device, Rest, open_chat
-from tests.kit.services import eventually
-
-
-@dataclass
-class Town:
-    """Two nodes, and a chat whose tenant is on the one and whose landlord on the other."""
-
-    nodes: list[RunningServer]
-    rests: list[Rest]
-    http: ClientSession
-    chat: Chat
-    tenant: Device
-    landlord: Device
-
-    async def device(self, node: int, person: object) -> Device:
-        return await Device.open(self.http, self.nodes[node].base_url, person)  # type: ignore[arg-type]
-
-
-@asynccontextmanager
-async def running_town(database_url: str, redis_url: str) -> AsyncIterator[Town]:
-    async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(ClientSession())
-        nodes = [
-            await stack.enter_async_context(running_server(database_url, redis__url=redis_url))
-            for _ in range(2)
-        ]
-        for node in nodes:
-            bus = node.node.bus
-            assert bus is not None
-            await eventually(lambda bus=bus: bus.is_heard)  # type: ignore[misc]
-        rests = [Rest(http, node.base_url) for node in nodes]
-        chat = await open_chat(rests[0], database_url)
-        tenant = await Device.open(http, nodes[0].base_url, chat.tenant)
-        landlord = await Device.open(http, nodes[1].base_url, chat.landlord)
-        yield Town(nodes, rests, http, chat, tenant, landlord)
-        await tenant.close()
-        await landlord.close()
+from tests.kit.app import RunningServer
+from tests.kit.clients import open_chat
+from tests.nodes.town import Town, running_town
 
 
 @pytest.fixture
 async def town(database_url: str, redis: EmbeddedRedis) -> AsyncIterator[Town]:
-    async with running_town(database_url, redis.url) as running:
+    async with running_town(database_url, redis.port) as running:
         yield running
 
 
-async def test_a_message_reaches_every_device_on_every_node_once_and_in_order(town: Town) -> None:
+async def test_a_message_reaches_every_device_on_every_node_once(town: Town) -> None:
+    """Messages of two nodes may overtake each other on the way; those of one do not."""
     second = await town.device(0, town.chat.landlord)
     for number in range(30):
         sender = (town.tenant, town.landlord)[number % 2]
@@ -68,7 +30,10 @@ async def test_a_message_reaches_every_device_on_every_node_once_and_in_order(to
         assert answer["ok"]
     for device in (town.tenant, town.landlord, second):
         messages = await device.heard("message", 30)
-        assert [message["seq"] for message in messages] == list(range(1, 31))
+        assert sorted(message["seq"] for message in messages) == list(range(1, 31))
+        for person in town.chat.people:
+            own = [each["seq"] for each in messages if each["sender_id"] == str(person.id)]
+            assert own == sorted(own)
     await asyncio.sleep(0.2)
     for device in (town.tenant, town.landlord, second):
         assert len(device.of("message")) == 30
