@@ -58,6 +58,7 @@ class RedisLinks:
         self._master = path[1] if len(path) > 1 else ""
         if self._kind == "sentinel" and not self._master:
             raise ValueError("the URL of a Sentinel ends with the name of its master")
+        self._opened: list[Redis] = []
         self.client = self._create_client()
         self._pools = self._create_pools()
 
@@ -68,13 +69,15 @@ class RedisLinks:
         return connection
 
     async def close(self) -> None:
-        await self.client.aclose()
+        for each in self._opened:
+            await each.aclose(close_connection_pool=True)
+        if isinstance(self.client, RedisCluster):
+            await self.client.aclose()
 
     def _create_client(self) -> Client:
         options = {**self._options, "socket_timeout": TIMEOUT}
         if self._kind == "sentinel":
-            client: Redis = self._sentinel(options).master_for(self._master)
-            return client
+            return self._open(self._sentinel(options).master_for(self._master))
         if self._kind == "cluster":
             options.pop("db", None)
             if self._is_tls:
@@ -83,7 +86,13 @@ class RedisLinks:
                 startup_nodes=[ClusterNode(host, port) for host, port in self._hosts], **options
             )
         host, port = self._hosts[0]
-        return Redis(connection_pool=ConnectionPool(self._class, host=host, port=port, **options))
+        pool = ConnectionPool(self._class, host=host, port=port, **options)
+        return self._open(Redis(connection_pool=pool))
+
+    def _open(self, client: Redis) -> Redis:
+        """`client`, which `close` will close."""
+        self._opened.append(client)
+        return client
 
     def _create_pools(self) -> Iterator[ConnectionPool]:
         """For `connect`. A Cluster carries what is published on one node to all others."""
@@ -102,8 +111,12 @@ class RedisLinks:
     def _sentinel(self, options: dict[str, Any]) -> Sentinel:
         if self._is_tls:
             options = {**options, "ssl": True}
-        own = {**options, "db": 0, "username": None, "password": None, **self._sentinel_options}
-        return Sentinel(self._hosts, sentinel_kwargs=own, **options)  # type: ignore[no-untyped-call]
+        # redis-py cannot read a Sentinel's answers in RESP3.
+        own = {**options, "protocol": 2, "db": 0, "username": None, "password": None}
+        own |= self._sentinel_options
+        sentinel = Sentinel(self._hosts, sentinel_kwargs=own, **options)  # type: ignore[no-untyped-call]
+        self._opened += sentinel.sentinels
+        return sentinel
 
     @property
     def _is_tls(self) -> bool:

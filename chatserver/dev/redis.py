@@ -35,8 +35,11 @@ class EmbeddedRedis:
     methods block, except `async with`.
     """
 
-    def __init__(self, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, options: Mapping[str, str] | None = None, *, is_sentinel: bool = False
+    ) -> None:
         self.port = free_port()
+        self._is_sentinel = is_sentinel
         self._options = dict(options or {})
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -125,15 +128,15 @@ class EmbeddedRedis:
             time.sleep(0.01)
 
     def _flags(self, directory: Path) -> list[str]:
-        directives = {
-            "port": str(self.port),
-            "bind": "127.0.0.1",
-            "dir": str(directory),
-            "save": "",
-            "appendonly": "no",
-            **self._options,
-        }
-        return [part for name, value in directives.items() for part in (f"--{name}", value)]
+        directives = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(directory)}
+        if not self._is_sentinel:
+            directives |= {"save": "", "appendonly": "no"}
+        directives |= self._options
+        flags = [part for name, value in directives.items() for part in (f"--{name}", value)]
+        if not self._is_sentinel:
+            return flags
+        (directory / "sentinel.conf").touch()
+        return [str(directory / "sentinel.conf"), "--sentinel", *flags]
 
     def _answers(self) -> bool:
         """Whether it speaks its protocol, be it to ask for a password."""
