@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from typing import Final
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
@@ -22,17 +24,21 @@ BACKLOG: Final = 4096
 LINGERING: Final = 1.5
 """How long the rest of a body that was refused is still read, so that the answer arrives."""
 
-RESERVE: Final = 3.0
+RESERVE: Final = 2.5
 """On top of the grace: for closing what is open."""
 
 
 async def serve(settings: Settings, on_ready: Callable[[], None] | None = None) -> None:
     """Serve one node until SIGTERM or SIGINT, then end in order.
 
-    Raises StartError, also when the port is taken. The end: /readyz fails, after
-    `drain_delay` nothing new is accepted, what is in flight is answered within
-    `shutdown_grace`, the sockets are closed so that their clients reconnect by
-    themselves. Whatever hangs then is left behind: the process ends all the same.
+    Raises StartError, also when the port is taken. The end: /readyz fails; after
+    `drain_delay` no connection is accepted any more, and the sockets leave over
+    `drain_spread`, so that their clients come back by themselves and not all at once;
+    requests on open connections are answered until all that is done. Another signal
+    skips what is left of the delay and the spread.
+
+    What is in flight has `shutdown_grace` after the delay. Whatever hangs RESERVE later
+    is left behind: the process ends with 0 all the same.
     """
     node = await create_node(settings)
     runner = ConnectionRunner(
@@ -51,11 +57,26 @@ async def serve(settings: Settings, on_ready: Callable[[], None] | None = None) 
         site = await _listen(runner, settings.server)
         if on_ready is not None:
             on_ready()
-        await _wait_for_signal()
-        await _drain(node, site)
+        signals = Signals()
+        await signals.end.wait()
+        _set_deadline(settings.server)
+        await _drain(node, site, signals.hurry)
     finally:
-        await _end(runner, settings)
+        await runner.cleanup()
     structlog.get_logger(__name__).info("stopped")
+
+
+class Signals:
+    """SIGTERM and SIGINT: the first sets `end`, any further one `hurry`."""
+
+    def __init__(self) -> None:
+        self.end = asyncio.Event()
+        self.hurry = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._take)
+
+    def _take(self) -> None:
+        (self.hurry if self.end.is_set() else self.end).set()
 
 
 async def _listen(runner: web.AppRunner, server: ServerSettings) -> web.TCPSite:
@@ -70,24 +91,47 @@ async def _listen(runner: web.AppRunner, server: ServerSettings) -> web.TCPSite:
     return site
 
 
-async def _wait_for_signal() -> None:
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+async def _drain(node: Node, site: web.TCPSite, hurry: asyncio.Event) -> None:
+    """End all that clients wait for; the sockets first, while requests are still answered.
 
-
-async def _drain(node: Node, site: web.TCPSite) -> None:
+    aiohttp's own clean-up comes after it: that closes idle connections at once, and
+    hears nothing more of what arrives on any.
+    """
+    server, clock = node.settings.server, asyncio.get_running_loop()
     structlog.get_logger(__name__).info("draining")
     node.readiness.draining = True
-    await asyncio.sleep(node.settings.server.drain_delay)
+    await _until(hurry, asyncio.sleep(server.drain_delay))
     await site.stop()
+    deadline = clock.time() + server.shutdown_grace
+    spread = min(server.drain_spread, server.shutdown_grace / 2)
+    await _until(hurry, node.server.release(spread))
+    await node.server.drain(deadline - clock.time())
 
 
-async def _end(runner: web.AppRunner, settings: Settings) -> None:
+async def _until(hurry: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` to its end, or until `hurry` is set: then it is cancelled."""
+    task, hurried = asyncio.create_task(work), asyncio.create_task(hurry.wait())
     try:
-        async with asyncio.timeout(settings.server.shutdown_grace + RESERVE):
-            await runner.cleanup()
-    except TimeoutError:
-        structlog.get_logger(__name__).error("shutdown_incomplete")
-        os._exit(0)
+        await asyncio.wait([task, hurried], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
+        hurried.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _set_deadline(server: ServerSettings) -> None:
+    """End the process when the time for an orderly end is over, whatever hangs.
+
+    A thread does it, because it may be the loop that hangs, or what Python waits for
+    after it: nobody cancels it, and with the process it ends.
+    """
+    seconds = server.drain_delay + server.shutdown_grace + RESERVE
+    timer = threading.Timer(seconds, _give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _give_up() -> None:
+    structlog.get_logger(__name__).error("shutdown_incomplete")
+    os._exit(0)

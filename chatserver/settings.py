@@ -66,6 +66,7 @@ class ServerSettings:
     request_timeout: float
     shutdown_grace: float
     drain_delay: float
+    drain_spread: float
     serve_docs: bool
     web_root: str
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from uuid import uuid4
 
 import structlog
@@ -46,10 +46,16 @@ class RestEdge:
         resources: Container[web.AbstractResource | None],
         origins: OriginPolicy,
         metrics: Metrics,
+        is_draining: Callable[[], bool],
     ) -> None:
+        """While `is_draining`, each answer is the last of its connection.
+
+        So a load balancer that keeps connections open takes those of other nodes.
+        """
         self._resources = resources
         self._origins = origins
         self._metrics = metrics
+        self._is_draining = is_draining
         self._log = structlog.get_logger(__name__)
 
     @web.middleware
@@ -68,6 +74,8 @@ class RestEdge:
             for name, value in _HEADERS.items():
                 response.headers.setdefault(name, value)
             response.headers[X_REQUEST_ID] = request_id
+            if self._is_draining():
+                response.force_close()
             self._record(request, response.status, time.perf_counter() - started)
         return response
 

@@ -48,4 +48,5 @@ def setup_api(
         add(hdrs.METH_GET, "/api/openapi.json", pages.openapi)
         add(hdrs.METH_GET, "/api/docs", pages.docs)
     allow_origins(app, resources.values(), settings.cors.origins)
-    app.middlewares.append(RestEdge(set(resources.values()), origins, metrics).handle)
+    edge = RestEdge(set(resources.values()), origins, metrics, lambda: readiness.draining)
+    app.middlewares.append(edge.handle)

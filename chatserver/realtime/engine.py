@@ -95,6 +95,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         except answers.EngineError as error:
             self.observer.error("bad_request")
             response = answers.failure(error)
+            if self.is_draining:
+                response.force_close()  # a load balancer then uses another node's connection
         if not response.prepared:
             response.headers.update(answers.cors_headers(request))
         return response
@@ -256,6 +258,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """Count, and log in one line, that a client was dropped for what it did."""
         self.observer.error(kind)
         log.info("client dropped: %s", kind, extra={"sid": sid})
+
+    def stop_receiving(self) -> None:
+        """Begin nothing more: no handshake, and nothing that a client sends."""
+        self.is_draining = True
+        for socket in self.sockets.values():
+            socket.stop_receiving()
 
     def close_all(self) -> None:
         """End every connection in a way that lets clients come back by themselves."""

@@ -84,6 +84,10 @@ class Peer:
         self._reason: str = Reason.TRANSPORT_CLOSE
         self._timer = server.call_later(server.connect_timeout, self._miss_connect)
 
+    @property
+    def is_busy(self) -> bool:
+        return self._worker is not None or bool(self._queue)
+
     # Sending
 
     def deliver(self, frame: bytes) -> bool:

@@ -39,6 +39,10 @@ SERVICE_RESTART: Final = 1012
 class Receiver(Protocol):
     """What an Engine.IO connection carries: Socket.IO."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something that was received is not yet handled and answered."""
+
     def receive(self, data: bytes) -> None:
         """Take the payload of one message packet; never blocks, never raises."""
 

@@ -34,6 +34,7 @@ from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-untyped]
 
 from chatserver.errors import ChatError, InternalError, Unavailable
+from chatserver.realtime.departures import FLUSH_GRACE, depart
 from chatserver.realtime.engine import EngineServer, Environ
 from chatserver.realtime.observers import NullObserver, Observer
 from chatserver.realtime.packets import Packet
@@ -49,8 +50,6 @@ log = logging.getLogger(__name__)
 # this many seconds, at most this share.
 _DISCONNECT_RESERVE: Final = 2.0
 _DISCONNECT_SHARE: Final = 0.3
-# How long `drain` waits for clients to take what is queued for them, in seconds.
-_FLUSH_GRACE: Final = 1.0
 # How long `shutdown` takes at most, in seconds.
 _SHUTDOWN_GRACE: Final = 1.0
 
@@ -77,7 +76,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
     """A `socketio.AsyncServer` for the namespace "/" on one node.
 
     Beside python-socketio's interface (emit, enter_room, leave_room, rooms,
-    disconnect, session, transport …) there are `emit_now` and `drain`. `get_environ`
+    disconnect, session, transport …) there are `emit_now`, `release` and `drain`. `get_environ`
     answers only while the connect handler runs: tokens are not kept.
     """
 
@@ -287,6 +286,14 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     # The end
 
+    async def release(self, seconds: float) -> None:
+        """Begin the end: no new handshakes (503), and clients leave over `seconds`.
+
+        See `depart`; `drain` has to follow, and ends what is left of them.
+        """
+        self.eio.is_draining = True
+        await depart(self.eio.sockets.values(), seconds)
+
     async def drain(self, grace: float) -> None:
         """End everything within `grace` seconds, losing as little as possible.
 
@@ -294,13 +301,15 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
         arrived are handled and acknowledged; what is queued for clients is sent; the
         connections are closed so that clients reconnect by themselves (websockets
         with 1012); disconnect handlers run. A handler that is still running when
-        most of the grace is over is cancelled.
+        most of the grace is over is cancelled. Once it is done, it is done.
         """
+        if self._is_over:
+            return
         deadline = asyncio.get_running_loop().time() + grace
         handlers_until = deadline - min(_DISCONNECT_RESERVE, grace * _DISCONNECT_SHARE)
-        self.eio.is_draining = True
+        self.eio.stop_receiving()
         await self._wait_workers(handlers_until)
-        flush_until = asyncio.get_running_loop().time() + _FLUSH_GRACE
+        flush_until = asyncio.get_running_loop().time() + FLUSH_GRACE
         await self._wait_queues(min(handlers_until, flush_until))
         for peer in self.rooms_index.list_peers():
             peer.cancel_handler()

@@ -60,6 +60,7 @@ class EngineSocket:
         "_was_paused",
         "address",
         "closed",
+        "is_leaving",
         "is_posting",
         "receiver",
         "session",
@@ -76,6 +77,7 @@ class EngineSocket:
         self.address = address
         self.transport = transport
         self.closed = False
+        self.is_leaving = False
         self.is_posting = False
         self.session: dict[str, Any] = {}
         self.websocket: WebSocket | None = None
@@ -241,7 +243,7 @@ class EngineSocket:
         """Handle one Engine.IO packet; a packet that is none closes the connection."""
         kind = data[:1]
         if kind == b"4":
-            if not self._engine.is_draining:
+            if not self.is_leaving:
                 self.receiver.receive(data[1:])
         elif kind == b"3":
             self._pong_due = False
@@ -251,6 +253,14 @@ class EngineSocket:
             self.refuse("binary", UNSUPPORTED_DATA)
         elif kind != NOOP:
             self.refuse("invalid_packet", PROTOCOL_ERROR)
+
+    def stop_receiving(self) -> None:
+        """Drop what this client sends from now on, but for its heartbeat and its end.
+
+        So nothing is half done: what had arrived is still answered, and what is dropped
+        was never begun.
+        """
+        self.is_leaving = True
 
     def pause_reading(self) -> None:
         """Take no more packets from this client, pongs included, until resumed."""

@@ -129,12 +129,13 @@ def _launch(log_file: Path, *arguments: str, **settings: Any) -> "subprocess.Pop
 async def serving(
     database_url: str, port: int, directory: Path, **overrides: Any
 ) -> AsyncIterator[ServerProcess]:
-    """A production node on a migrated database, without a rate limit or a drain delay."""
+    """A production node on a migrated database, which takes no time to drain, no rate limit."""
     settings = {
         "database__url": database_url,
         "jwt__secret": SECRET,
         "rate_limit__messages": "",
         "server__drain_delay": 0,
+        "server__drain_spread": 0,
         **overrides,
     }
     async with started("serve", port, directory, "--host", "127.0.0.1", **settings) as server:
