@@ -47,6 +47,8 @@ const FOREIGN: ChatError = {
 export class Connection implements Link {
   readonly #state = new Value<ConnectionState>(CLOSED);
   readonly #backoff = new Backoff({ base: 1_000, cap: 5_000 });
+  /** A node that restarts spreads its clients itself, and another one has room: sooner, however often. */
+  readonly #restarts = new Backoff({ base: 500, cap: 500 });
   readonly #transport: Transport;
   readonly #tokens: TokenSource;
   readonly #listener: ConnectionListener;
@@ -66,7 +68,7 @@ export class Connection implements Link {
     this.#transport = factory({
       connected: () => { this.#connected(); },
       failed: (error) => { this.#failed(error); },
-      disconnected: (reason) => { this.#disconnected(reason); },
+      disconnected: (reason, isRestart) => { this.#disconnected(reason, isRestart); },
       event: (event) => { this.#event(event); },
     });
   }
@@ -192,7 +194,7 @@ export class Connection implements Link {
     else this.#waitAndRetry(error.code, error);
   }
 
-  #disconnected(reason: string): void {
+  #disconnected(reason: string, isRestart = false): void {
     if (!this.isOnline) return;
     this.#logger.debug("The connection was lost", { reason });
     if (this.#needsNewToken && !this.#tokens.isRenewable) {
@@ -200,7 +202,7 @@ export class Connection implements Link {
       this.close("token_expired", error);
       return;
     }
-    this.#waitAndRetry(this.#needsNewToken ? "token_expired" : reason, null);
+    this.#waitAndRetry(this.#needsNewToken ? "token_expired" : reason, null, isRestart ? this.#restarts : this.#backoff);
     this.#listener.offline();
   }
 
@@ -209,10 +211,10 @@ export class Connection implements Link {
     this.#listener.event(event);
   }
 
-  #waitAndRetry(reason: string, error: ChatError | null): void {
+  #waitAndRetry(reason: string, error: ChatError | null, backoff = this.#backoff): void {
     this.#attempt += 1;
     this.#clearTimers();
-    const wait = this.#backoff.next((error?.retry_after ?? 0) * 1000);
+    const wait = backoff.next((error?.retry_after ?? 0) * 1000);
     this.#state.set({ status: "offline", reason, error, retryAt: Date.now() + wait });
     this.#timer = setTimeout(() => { void this.#try(); }, wait);
   }

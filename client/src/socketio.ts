@@ -20,6 +20,9 @@ const EVENTS: (keyof Events)[] = [
   "delivery_receipt", "read_receipt", "unread", "head", "error",
 ];
 
+/** The websocket close code of a node that goes down. */
+const SERVICE_RESTART = 1012;
+
 /** Makes the transport of a `ChatClient`. */
 export function socketIoTransport(options: SocketOptions): TransportFactory {
   return (listener) => new SocketIoTransport(options, listener);
@@ -48,7 +51,9 @@ class SocketIoTransport implements Transport {
     const socket = this.#socket;
     socket.on("connect", () => { if (this.#isOpen) listener.connected(); });
     socket.on("connect_error", (error) => { this.#end(() => { listener.failed(refusal(error)); }); });
-    socket.on("disconnect", (reason) => { this.#end(() => { listener.disconnected(reason); }); });
+    socket.on("disconnect", (reason, details) => {
+      this.#end(() => { listener.disconnected(reason, closeCode(details) === SERVICE_RESTART); });
+    });
     for (const name of EVENTS) {
       socket.on(name, (payload: Events[typeof name]) => {
         if (this.#isOpen) listener.event({ name, payload } as ServerEvent);
@@ -89,6 +94,12 @@ class SocketIoTransport implements Transport {
   send<E extends keyof Requests>(event: E, payload: Requests[E][0]): void {
     if (this.#socket.connected) (this.#socket.volatile as unknown as UntypedEmitter).emit(event, payload);
   }
+}
+
+/** The code of the websocket's close frame, where there was one. */
+function closeCode(details: unknown): unknown {
+  const { context } = (details ?? {}) as { context?: { code?: unknown } };
+  return context?.code;
 }
 
 interface UntypedEmitter {

@@ -11,8 +11,11 @@ export interface TransportListener {
   connected(): void;
   /** The attempt of `open` failed: no way to the server, or it refused. */
   failed(error: ChatError): void;
-  /** An open connection ended; `reason` is socket.io's. Requests under way were rejected before. */
-  disconnected(reason: string): void;
+  /**
+   * An open connection ended; `reason` is socket.io's, `isRestart`: the server said that
+   * its node goes down, and that others are there. Requests under way were rejected before.
+   */
+  disconnected(reason: string, isRestart?: boolean): void;
   event(event: ServerEvent): void;
 }
 

@@ -70,6 +70,20 @@ describe("the connection", () => {
     for (const client of clients) client.close();
   });
 
+  it("comes back within half a second, at random, from a node that restarts, however often that happens", async () => {
+    const clients = Array.from({ length: 100 }, () => start(tokenFor(TENANT)));
+    await pass();
+    for (let restarts = 0; restarts < 5; restarts += 1) {
+      for (const socket of [...server.sockets]) socket.cut("transport close", true);
+      const waits = clients.map((client) => (client.connection.getSnapshot().retryAt ?? Infinity) - Date.now());
+      expect(Math.max(...waits)).toBeLessThanOrEqual(500);
+      expect(new Set(waits.map((wait) => Math.floor(wait / 50))).size).toBeGreaterThan(6);
+      await pass(501);
+      expect(clients.every((client) => client.connection.getSnapshot().status === "online")).toBe(true);
+    }
+    for (const client of clients) client.close();
+  });
+
   it("waits as long as a refused handshake says", async () => {
     server.refuse = () => refusal("rate_limited", true, 30).toJSON();
     const client = start(tokenFor(TENANT));

@@ -40,9 +40,9 @@ export class FakeSocket implements Transport {
     this.#pending.clear();
   }
 
-  cut(reason: string): void {
+  cut(reason: string, isRestart = false): void {
     this.close();
-    this.#listener.disconnected(reason);
+    this.#listener.disconnected(reason, isRestart);
   }
 
   hear(event: ServerEvent): void {

@@ -41,7 +41,7 @@ function makeTransport(transports?: ("websocket" | "polling")[]): void {
   transport = socketIoTransport({ url, transports })({
     connected: () => heard.push("connected"),
     failed: ({ code }) => heard.push(`failed: ${code}`),
-    disconnected: (reason) => heard.push(`disconnected: ${reason}`),
+    disconnected: (reason, isRestart) => heard.push(`disconnected: ${reason}${isRestart === true ? ", restart" : ""}`),
     event: (event) => events.push(event),
   });
 }
@@ -73,6 +73,19 @@ describe.each([["websocket"], ["polling"]] as const)("over %s", (kind) => {
     transport.open("good");
     await waitFor(2);
     expect(heard).toEqual(["failed: unauthorized", "connected"]);
+  });
+});
+
+describe("a websocket that the server closes", () => {
+  it.each([[1012, ", restart"], [1001, ""]])("with code %d", async (code, told) => {
+    makeTransport(["websocket"]);
+    server.on("connection", (socket) => {
+      const { transport: below } = socket.conn as unknown as { transport: { socket: { close(code: number): void } } };
+      below.socket.close(code);
+    });
+    transport.open("good");
+    await waitFor(2);
+    expect(heard).toEqual(["connected", `disconnected: transport close${told}`]);
   });
 });
 
