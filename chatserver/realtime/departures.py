@@ -29,11 +29,11 @@ async def depart(sockets: Collection[EngineSocket], seconds: float) -> None:
     """
     clock = asyncio.get_running_loop()
     waiting = random.sample(list(sockets), len(sockets))
-    per_second = len(waiting) / seconds if seconds else 0.0
+    per_second = len(waiting) / seconds if seconds else float("inf")
     begun_at, began = clock.time(), 0
     leaving: dict[EngineSocket, float] = {}
     while (waiting or leaving) and (now := clock.time()) < begun_at + seconds + FLUSH_GRACE:
-        while waiting and began <= (now - begun_at) * per_second:
+        while waiting and began <= (now + _TICK - begun_at) * per_second:  # until the next look
             socket = waiting.pop()
             socket.stop_receiving()
             leaving[socket] = now + FLUSH_GRACE

@@ -357,7 +357,7 @@ async def running_node(*, body_timeout: float = 1.0, **settings: Any) -> AsyncIt
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     node.port = runner.addresses[0][1]
-    async with aiohttp.ClientSession() as node.http:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as node.http:
         try:
             yield node
         finally:
