@@ -1,8 +1,6 @@
 """SIGTERM to a real process: what is in flight is answered, and nothing is half done."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,54 +9,10 @@ import orjson
 from aiohttp import ClientError, ClientSession
 
 from tests.kit.app import add_person
-from tests.kit.clients import TIMEOUT, Chat, Device, Rest, open_chat, opened
+from tests.kit.clients import TIMEOUT, Rest, open_chat, opened
+from tests.kit.loads import Load, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, free_port, serving
 from tests.kit.services import connected
-
-Send = Callable[[str], Coroutine[Any, Any, str | None]]
-
-
-@dataclass
-class Load:
-    """What became of each send: its `client_msg_id` is in one of the sets."""
-
-    stored: set[str] = field(default_factory=set)
-    refused: dict[str, str] = field(default_factory=dict)
-    unanswered: set[str] = field(default_factory=set)
-
-    async def keep_sending(self, send: Send) -> None:
-        """Send one after the other until the server is gone.
-
-        `send` answers None for a stored message, else why it was not stored.
-        """
-        while True:
-            key = str(uuid4())
-            try:
-                problem = await send(key)
-            except (ConnectionError, ClientError):
-                self.unanswered.add(key)
-                return
-            if problem is None:
-                self.stored.add(key)
-            else:
-                self.refused[key] = problem
-
-
-def over_socket(device: Device, chat: Chat) -> Send:
-    async def send(key: str) -> str | None:
-        payload = {"conversation_id": chat.id, "content": "hello", "client_msg_id": key}
-        answer = await device.call("message", payload)
-        return None if answer["ok"] else str(answer["error"]["code"])
-
-    return send
-
-
-def over_rest(rest: Rest, chat: Chat) -> Send:
-    async def send(key: str) -> str | None:
-        answer = await rest.send(chat.tenant, chat.id, content="hello", client_msg_id=key)
-        return None if answer.status == 201 else str(answer.body["code"])
-
-    return send
 
 
 async def readiness(server: ServerProcess) -> list[int]:
@@ -71,12 +25,6 @@ async def readiness(server: ServerProcess) -> list[int]:
         except ClientError:
             return statuses
         await asyncio.sleep(0.02)
-
-
-async def stored_keys(database_url: str) -> set[str]:
-    async with connected(database_url) as connection:
-        rows = await connection.fetch("SELECT client_msg_id FROM chat.messages")
-    return {str(row["client_msg_id"]) for row in rows}
 
 
 async def test_under_load_it_first_turns_unready_and_then_answers_all_it_took(
