@@ -99,14 +99,21 @@ class ServerProcess:
 
 @asynccontextmanager
 async def started(
-    command: str, port: int, directory: Path, *arguments: str, **settings: Any
+    command: str,
+    port: int,
+    directory: Path,
+    *arguments: str,
+    checkout: Path | None = None,
+    **settings: Any,
 ) -> AsyncIterator[ServerProcess]:
     """`chatserver serve` or `dev` on `port`, ready; killed at the end if it still runs.
 
-    What it writes is kept in `directory`. `settings` as `environment` takes them.
+    What it writes is kept in `directory`. `settings` as `environment` takes them. It is
+    the server of another `checkout`, if given.
     """
     log_file = directory / f"{command}-{port}-{time.monotonic_ns()}.log"
-    process = _launch(log_file, command, "--port", str(port), *arguments, **settings)
+    arguments = (command, "--port", str(port), *arguments)
+    process = _launch(log_file, *arguments, checkout=checkout, **settings)
     server = ServerProcess(process, f"http://127.0.0.1:{port}", log_file)
     try:
         await server.wait_ready()
@@ -115,10 +122,13 @@ async def started(
         server.kill()
 
 
-def _launch(log_file: Path, *arguments: str, **settings: Any) -> "subprocess.Popen[bytes]":
+def _launch(
+    log_file: Path, *arguments: str, checkout: Path | None, **settings: Any
+) -> "subprocess.Popen[bytes]":
     with log_file.open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "chatserver", *arguments],
+            cwd=checkout,  # where `python -m` looks first
             env=environment(**settings),
             stdout=log,
             stderr=log,
@@ -129,7 +139,10 @@ def _launch(log_file: Path, *arguments: str, **settings: Any) -> "subprocess.Pop
 async def serving(
     database_url: str, port: int, directory: Path, **overrides: Any
 ) -> AsyncIterator[ServerProcess]:
-    """A production node on a migrated database, which takes no time to drain, no rate limit."""
+    """A production node on a migrated database, without a rate limit; it drains at once.
+
+    `overrides` are settings, or a `checkout`, as `started` takes them.
+    """
     settings = {
         "database__url": database_url,
         "jwt__secret": SECRET,

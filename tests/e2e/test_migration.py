@@ -1,0 +1,121 @@
+"""`migrate` while nodes of the version before it are running, under load."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Final
+
+import pytest
+from aiohttp import ClientSession
+
+import chatserver
+from chatserver.db import migrations
+from tests.kit.app import SECRET
+from tests.kit.clients import Rest, open_chat, opened
+from tests.kit.loads import Load, over_rest, over_socket, stored_keys
+from tests.kit.processes import ServerProcess, free_port, run, serving
+from tests.kit.services import connected
+
+OLD: Final = "0001"
+"""What the older node knows. Raise it when the server cannot send without a later one."""
+
+
+@pytest.fixture
+async def old_database_url(empty_database_url: str) -> str:
+    await migrations.upgrade(empty_database_url, OLD)
+    return empty_database_url
+
+
+def old_checkout(folder: Path) -> Path:
+    """A copy of this checkout that has no migration after OLD."""
+    source = Path(chatserver.__file__).parent.parent
+    for part in ("chatserver", "config", "migrations"):
+        shutil.copytree(source / part, folder / part)
+    for file in (folder / "migrations" / "versions").glob("[0-9]*.py"):
+        if file.name[:4] > OLD:
+            file.unlink()
+    return folder
+
+
+async def migrate(database_url: str) -> "CompletedProcess[str]":
+    """`chatserver migrate` of this checkout."""
+    return await asyncio.to_thread(run, "migrate", database__url=database_url, jwt__secret=SECRET)
+
+
+@asynccontextmanager
+async def under_load(database_url: str, server: ServerProcess) -> AsyncIterator[Load]:
+    """Two sockets and two REST callers send all the time; at the end none was refused."""
+    load = Load()
+    async with ClientSession() as http:
+        rest = Rest(http, server.base_url)
+        chat = await open_chat(rest, database_url)
+        async with opened(server.base_url, *chat.people) as devices:
+            sends = [over_socket(device, chat) for device in devices] + [over_rest(rest, chat)] * 2
+            senders = [asyncio.create_task(load.keep_sending(send)) for send in sends]
+            await asyncio.sleep(0.5)
+            yield load
+            assert not any(sender.done() for sender in senders)
+            server.terminate()
+            assert await server.exit_code() == 0
+            await asyncio.gather(*senders)
+    assert load.refused == {}
+    stored = await stored_keys(database_url)
+    assert load.stored <= stored
+    assert not load.unanswered & stored
+
+
+async def test_an_older_node_goes_on_sending_while_the_database_is_migrated(
+    old_database_url: str, tmp_path: Path
+) -> None:
+    checkout = old_checkout(tmp_path / "old")
+    async with (
+        serving(old_database_url, free_port(), tmp_path, checkout=checkout) as server,
+        under_load(old_database_url, server) as load,
+    ):
+        before = len(load.stored)
+        ran = await migrate(old_database_url)
+        assert ran.returncode == 0, ran.stderr
+        during = len(load.stored)
+        await asyncio.sleep(0.3)
+        assert before < during < len(load.stored)
+        async with ClientSession() as http:
+            assert (await Rest(http, server.base_url).get("/readyz")).status == 200
+    # It may also be started on the newer database: after a crash, or to roll back.
+    async with (
+        serving(old_database_url, free_port(), tmp_path, checkout=checkout) as server,
+        under_load(old_database_url, server),
+    ):
+        pass
+
+
+async def test_a_migration_that_cannot_get_a_lock_tries_again_while_sends_go_on(
+    old_database_url: str, tmp_path: Path
+) -> None:
+    checkout = old_checkout(tmp_path / "old")
+    url = old_database_url
+    async with (
+        serving(url, free_port(), tmp_path, checkout=checkout) as server,
+        under_load(url, server) as load,
+        connected(url) as host,
+    ):
+        async with host.transaction():  # of the host application, with locks of its own
+            await host.execute("LOCK chat.alembic_version IN SHARE MODE")
+            await host.execute("SELECT count(*) FROM chat.messages")
+            migrating = asyncio.create_task(migrate(url))
+            await asyncio.sleep(4)
+            assert not migrating.done()
+            before = len(load.stored)
+            await asyncio.sleep(0.5)
+            assert len(load.stored) > before
+        assert (await migrating).returncode == 0
+
+
+async def test_a_node_does_not_start_on_an_older_database(old_database_url: str) -> None:
+    ran = await asyncio.to_thread(run, "serve", database__url=old_database_url, jwt__secret=SECRET)
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "chatserver: the database is not migrated: run `chatserver migrate` first\n"
+    )
