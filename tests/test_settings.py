@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from chatserver.app import PRESENCE_TICK
-from chatserver.serving import LINGERING
+from chatserver.serving import LINGERING, RESERVE
 from chatserver.setting_sources import SettingsError, config_directory
 from chatserver.settings import Environment, Settings
 
@@ -98,6 +98,13 @@ def test_what_the_documents_promise_is_the_default() -> None:
     assert settings.realtime.max_queue_bytes == 2**20
     assert settings.realtime.connect_timeout == 10
     assert settings.server.request_timeout + LINGERING < 10
+
+
+def test_a_node_ends_within_fifteen_seconds_of_sigterm() -> None:
+    server = load("production").server
+    assert server.drain_delay == 2
+    assert server.drain_spread == 3
+    assert server.drain_delay + server.shutdown_grace + RESERVE < 15
 
 
 def test_a_user_whose_network_breaks_is_offline_within_fifteen_seconds() -> None:

