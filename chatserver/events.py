@@ -56,7 +56,6 @@ class PresenceChanged:
     """To the sockets in a room of a conversation with that user, but not the user's own."""
 
     presence: Presence
-    conversation_ids: tuple[UUID, ...]
     timestamp: datetime
 
 

@@ -26,7 +26,7 @@ from chatserver.errors import (
 from chatserver.metrics import Metrics
 from chatserver.models import Principal
 from chatserver.realtime.engine import Environ
-from chatserver.realtime.rooms import conversation_room, user_room
+from chatserver.realtime.rooms import conversation_room, presence_room, user_room
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.schemas import requests
 from chatserver.schemas.base import load, timestamp
@@ -49,10 +49,13 @@ RETRY_AFTER: Final = 1.0
 
 @dataclass(slots=True)
 class Session:
-    """What the node knows of one socket. `expiry` fires when the token has run out."""
+    """What the node knows of one socket. `expiry` fires when the token has run out.
+
+    `joined` has for each conversation in whose room the socket is the others in it.
+    """
 
     principal: Principal
-    joined: set[UUID] = field(default_factory=set)
+    joined: dict[UUID, set[UUID]] = field(default_factory=dict)
     expiry: asyncio.TimerHandle | None = None
 
 
@@ -174,21 +177,29 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
     async def _join(self, sid: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
         """First into the room, then the snapshot: what happens in between is in both."""
         conversation_id = payload["conversation_id"]
-        is_new = conversation_id not in session.joined
-        if is_new:
-            await self._services.conversations.check_access(session.principal, conversation_id)
-            await self._server.enter_room(sid, conversation_room(conversation_id))
-            session.joined.add(conversation_id)
+        if conversation_id not in session.joined:
+            await self._enter(sid, session, conversation_id)
         conversation = await self._services.conversations.get(session.principal, conversation_id)
         return {"conversation": dump_conversation(conversation)}
+
+    async def _enter(self, sid: str, session: Session, conversation_id: UUID) -> None:
+        check_access = self._services.conversations.check_access
+        participants = await check_access(session.principal, conversation_id)
+        peers = set(participants) - {session.principal.user_id}
+        session.joined[conversation_id] = peers
+        await self._server.enter_room(sid, conversation_room(conversation_id))
+        for peer_id in peers:
+            await self._server.enter_room(sid, presence_room(peer_id))
 
     async def _leave(self, sid: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
         conversation_id = payload["conversation_id"]
         if conversation_id not in session.joined:
             await self._services.conversations.check_access(session.principal, conversation_id)
             return {}
-        session.joined.discard(conversation_id)
+        peers = session.joined.pop(conversation_id)
         await self._server.leave_room(sid, conversation_room(conversation_id))
+        for peer_id in peers.difference(*session.joined.values()):
+            await self._server.leave_room(sid, presence_room(peer_id))
         self._services.typing.left(session.principal, conversation_id, sid)
         return {}
 

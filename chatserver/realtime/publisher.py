@@ -22,7 +22,7 @@ from chatserver.events import (
     UnreadChanged,
 )
 from chatserver.metrics import Metrics
-from chatserver.realtime.rooms import conversation_room, user_room
+from chatserver.realtime.rooms import conversation_room, presence_room, user_room
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.schemas import events as dumps
 from chatserver.schemas.objects import dump_conversation, dump_message
@@ -115,8 +115,7 @@ class SocketPublisher:
         self._server.emit_now(
             "presence",
             dumps.dump_presence_event(event),
-            [conversation_room(conversation_id) for conversation_id in event.conversation_ids],
-            skip=[user_room(event.presence.user_id)],
+            [presence_room(event.presence.user_id)],
         )
 
     def _delivery_receipt(self, event: DeliveryReceipt) -> None:

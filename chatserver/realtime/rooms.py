@@ -28,6 +28,11 @@ def conversation_room(conversation_id: UUID | str) -> str:
     return f"conversation:{conversation_id}"
 
 
+def presence_room(user_id: UUID | str) -> str:
+    """The room of the sockets that joined a conversation with a user; never the user's own."""
+    return f"presence:{user_id}"
+
+
 class Rooms(socketio.AsyncManager):  # type: ignore[misc]
     """python-socketio's client manager for the one namespace "/".
 

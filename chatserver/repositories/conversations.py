@@ -1,6 +1,6 @@
 """Conversations: opening, reading as one viewer sees them, locking, archiving."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -161,20 +161,6 @@ async def set_archived(
         {"id": conversation_id, "archived": archived},
     )
     return result.rowcount > 0
-
-
-_LIST_IDS = text("""
-    SELECT user_id, array_agg(conversation_id) AS ids FROM chat.participants
-    WHERE user_id = ANY (:user_ids) GROUP BY user_id
-""")
-
-
-async def list_ids(
-    connection: AsyncConnection, user_ids: Collection[UUID]
-) -> dict[UUID, list[UUID]]:
-    """The conversations that each of the users takes part in, in no order."""
-    rows = await connection.execute(_LIST_IDS, {"user_ids": list(user_ids)})
-    return {row.user_id: row.ids for row in rows}
 
 
 _SHARES = text("""

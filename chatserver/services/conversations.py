@@ -75,10 +75,11 @@ class ConversationService:
             views = await self._view(connection, conversation_id, (principal.user_id,))
         return (await self._with_presence(views))[principal.user_id]
 
-    async def check_access(self, principal: Principal, conversation_id: UUID) -> None:
-        """NotFound unless the caller may see the conversation."""
+    async def check_access(self, principal: Principal, conversation_id: UUID) -> tuple[UUID, UUID]:
+        """The participants; NotFound unless the caller may see the conversation."""
         async with self._database.transaction() as connection:
-            await access_conversation(connection, principal, conversation_id)
+            membership = await access_conversation(connection, principal, conversation_id)
+        return membership.participants
 
     async def list(
         self,

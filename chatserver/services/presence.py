@@ -86,7 +86,6 @@ class PresenceService:
         try:
             async with self._database.transaction() as connection:
                 await users.set_last_seen(connection, user_ids, at)
-                shared = await conversations.list_ids(connection, user_ids)
         except Unavailable:
             self._untold |= user_ids
             self._log.warning("presence_not_told", users=len(user_ids))
@@ -100,7 +99,6 @@ class PresenceService:
             self._publisher.publish(
                 PresenceChanged(
                     presence=Presence(user_id, user_id in online, at),
-                    conversation_ids=tuple(shared.get(user_id, ())),
                     timestamp=at,
                 )
             )

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from chatserver.errors import InternalError, InvalidPayload, UnknownEvent
 from chatserver.models import Role
-from tests.kit.app import Person, RunningServer, add_person, running_server
+from chatserver.realtime.rooms import presence_room
+from tests.kit.app import Person, RunningServer, add_listing, add_person, running_server
 from tests.kit.clients import Chat, Device, Rest, open_chat, opened
 from tests.kit.services import connected
 from tests.realtime.wire import until
@@ -161,6 +162,42 @@ async def test_privileged_callers_may_join_any_conversation_but_take_no_part(
         assert (await device.call("read", place))["error"]["code"] == "forbidden"
         sent = await device.call("message", {"conversation_id": chat.id, "content": "Be kind."})
         assert (await desk.heard("message"))[0] == sent["message"]
+
+
+# Rooms
+
+
+async def test_a_socket_hears_of_the_presence_of_those_it_shares_a_room_with(
+    server: RunningServer, chat: Chat
+) -> None:
+    """Until it has left the last conversation with them; and never of its own user's."""
+    listing_id = await add_listing(server.database_url, chat.landlord)
+    async with ClientSession() as http:
+        rest = Rest(http, server.base_url)
+        opening = {"listing_id": str(listing_id)}
+        second = (await rest.post("conversations", chat.tenant, opening)).body["id"]
+    admin = await add_person(server.database_url, Role.ADMIN)
+    tenants, landlords = (presence_room(person.id) for person in chat.people)
+    async with opened(server.base_url, chat.tenant, admin) as (phone, moderator):
+
+        def rooms(device: Device) -> set[str]:
+            names = server.node.server.rooms_index.get_rooms(device.sid, "/")
+            return {name for name in names if name.startswith("presence:")}
+
+        for joined in (chat.id, chat.id, second):
+            assert (await phone.call("join", {"conversation_id": joined}))["ok"]
+            assert rooms(phone) == {landlords}
+        for left, remaining in ((chat.id, {landlords}), (second, set[str]())):
+            assert (await phone.call("leave", {"conversation_id": left}))["ok"]
+            assert rooms(phone) == remaining
+        await moderator.call("join", {"conversation_id": chat.id})
+        assert rooms(moderator) == {tenants, landlords}
+        await moderator.call("leave", {"conversation_id": chat.id})
+        assert rooms(moderator) == set()
+        stranger = await add_person(server.database_url)
+        async with opened(server.base_url, stranger) as (other,):
+            await other.call("join", {"conversation_id": chat.id})
+            assert rooms(other) == set()
 
 
 # Sessions

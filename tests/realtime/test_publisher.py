@@ -23,7 +23,7 @@ from chatserver.models import (
     User,
 )
 from chatserver.realtime.publisher import BURST, SocketPublisher
-from chatserver.realtime.rooms import conversation_room, user_room
+from chatserver.realtime.rooms import conversation_room, presence_room, user_room
 from chatserver.schemas.objects import dump_conversation, dump_message
 from tests.realtime.wire import Node, WebSocketClient, running_node
 
@@ -205,22 +205,16 @@ async def test_typing_reaches_the_room_but_no_socket_of_the_one_who_types(
     assert not any(heard.values())
 
 
-async def test_presence_reaches_each_socket_in_any_of_the_rooms_once(audience: Audience) -> None:
-    other = uuid4()
-    await audience.node.server.enter_room(audience.clients["desk"].sid, conversation_room(other))
-    changed = events.PresenceChanged(Presence(TENANT, True, NOW), (CHAT, other), NOW)
-    audience.publisher.publish(changed)
+async def test_presence_reaches_those_who_are_in_a_room_with_the_user(audience: Audience) -> None:
+    await audience.node.server.enter_room(audience.clients["desk"].sid, presence_room(TENANT))
+    audience.publisher.publish(events.PresenceChanged(Presence(TENANT, True, NOW), NOW))
+    audience.publisher.publish(events.PresenceChanged(Presence(LANDLORD, True, NOW), NOW))
     heard = await audience.heard()
     payload = {
         "user_id": str(TENANT), "is_online": True, "last_seen_at": TIME, "timestamp": TIME,
     }  # fmt: skip
     assert heard.pop("desk") == [("presence", payload)]
     assert not any(heard.values())
-
-
-async def test_a_user_without_conversations_changes_unheard(audience: Audience) -> None:
-    audience.publisher.publish(events.PresenceChanged(Presence(TENANT, True, NOW), (), NOW))
-    assert await audience.hearers() == set()
 
 
 async def test_events_are_sent_in_order_and_not_before_the_caller_is_done(
