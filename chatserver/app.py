@@ -91,7 +91,11 @@ class Node:
         self.verifier = TokenVerifier(settings.jwt, partial(fetch_key_set, self.http))
         self.sessions = SessionService(database, self.verifier, settings.auth.user_cache_ttl)
         self.presence = PresenceService(
-            database, PresenceLeases(), self.publisher, settings.presence
+            database,
+            PresenceLeases(),
+            self.publisher,
+            settings.presence,
+            max_sockets=settings.realtime.max_sockets_per_user,
         )
         self.conversations = ConversationService(database, host, self.presence, self.publisher)
         self.messages = MessageService(

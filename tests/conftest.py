@@ -1,10 +1,12 @@
 """Fixtures for every test."""
 
 from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
 
 import pytest
 
 from chatserver.dev.postgres import EmbeddedPostgres
+from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.postgres import Databases, running_postgres
 
 
@@ -32,3 +34,16 @@ async def empty_database_url(databases: Databases) -> AsyncIterator[str]:
     """A database of this test alone, with nothing in it."""
     async with databases.empty() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """The Redis of the whole run (of each xdist worker); no test may stop or empty it."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """What the keys of this test alone begin with."""
+    return f"test-{uuid4().hex[:12]}"

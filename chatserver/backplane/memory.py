@@ -4,50 +4,53 @@ import heapq
 import time
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 from uuid import UUID
 
 from limits import RateLimitItem, parse
 
+from chatserver.backplane.leases import TooManyLeases
+
+GRACE: Final = "-"
+"""Stands for all sockets of a user that have closed; no socket has this id."""
+
 
 class PresenceLeases:
-    """Which sockets are alive: each holds a lease that ends by itself.
-
-    All durations are in seconds. A user is online while one of their leases lives.
-    """
+    """The `Leases` of one node. An event is told in the turn that it is handed out in."""
 
     def __init__(self) -> None:
         self._leases: dict[UUID, dict[str, float]] = {}
         self._ends: list[tuple[float, UUID, str]] = []
+        self._revived: set[UUID] = set()
 
-    async def acquire(self, user_id: UUID, socket_id: str, ttl: float) -> bool:
-        """Begin a lease; whether the user has just come online by it."""
+    async def acquire(self, user_id: UUID, socket_id: str, ttl: float, cap: int = 0) -> bool:
+        is_known = socket_id in self._leases.get(user_id, ())
+        if cap and not is_known and self.count_open(user_id) >= cap:
+            raise TooManyLeases
         is_first = user_id not in self._leases
         self._set(user_id, socket_id, time.monotonic() + ttl)
         return is_first
 
     async def renew(self, sockets: Iterable[tuple[UUID, str]], ttl: float) -> None:
-        """Prolong leases; one that has ended already stays ended."""
         end = time.monotonic() + ttl
         for user_id, socket_id in sockets:
-            if socket_id in self._leases.get(user_id, ()):
-                self._set(user_id, socket_id, end)
+            if user_id not in self._leases:
+                self._revived.add(user_id)
+            self._set(user_id, socket_id, end)
 
     async def shorten(self, user_id: UUID, socket_id: str, grace: float) -> None:
-        """Let a lease end after `grace`."""
-        if socket_id in self._leases.get(user_id, ()):
-            self._set(user_id, socket_id, time.monotonic() + grace)
+        sockets = self._leases.get(user_id, {})
+        if sockets.pop(socket_id, None) is not None:
+            end = time.monotonic() + grace
+            self._set(user_id, GRACE, max(end, sockets.get(GRACE, end)))
 
     async def online(self, user_ids: Collection[UUID]) -> set[UUID]:
-        """Those of `user_ids` who are online."""
         return {user_id for user_id in user_ids if user_id in self._leases}
 
     async def expire(self) -> Sequence[UUID]:
-        """End the leases that have run out: the users who are offline by that.
-
-        Each change is answered once.
-        """
+        """As in `Leases`; each change is handed out once."""
         now = time.monotonic()
-        gone: list[UUID] = []
+        changed, self._revived = self._revived, set()
         while self._ends and self._ends[0][0] <= now:
             end, user_id, socket_id = heapq.heappop(self._ends)
             sockets = self._leases.get(user_id, {})
@@ -56,8 +59,28 @@ class PresenceLeases:
             del sockets[socket_id]
             if not sockets:
                 del self._leases[user_id]
-                gone.append(user_id)
-        return gone
+                changed.add(user_id)
+        return list(changed)
+
+    async def settle(self, user_ids: Collection[UUID]) -> None:
+        """Nothing to do: whoever was told has been told by this node."""
+
+    def count_open(self, user_id: UUID) -> int:
+        """How many open sockets of the user hold a lease."""
+        sockets = self._leases.get(user_id, ())
+        return len(sockets) - (GRACE in sockets)
+
+    def list_open(self) -> list[tuple[UUID, str]]:
+        """Every open socket with its user."""
+        return [
+            (user_id, socket_id)
+            for user_id, sockets in self._leases.items()
+            for socket_id in sockets
+            if socket_id != GRACE
+        ]
+
+    def is_open(self, user_id: UUID, socket_id: str) -> bool:
+        return socket_id in self._leases.get(user_id, ())
 
     def _set(self, user_id: UUID, socket_id: str, end: float) -> None:
         self._leases.setdefault(user_id, {})[socket_id] = end

@@ -18,7 +18,6 @@ from chatserver.errors import (
     Forbidden,
     InternalError,
     InvalidPayload,
-    RateLimited,
     TokenExpired,
     Unavailable,
     UnknownEvent,
@@ -123,7 +122,6 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
     async def on_connect(self, sid: str, environ: Environ, auth: dict[str, Any] | None) -> None:
         structlog.contextvars.bind_contextvars(socket_id=sid)
         principal = await self._services.sessions.authenticate(self._token(environ, auth))
-        self._check_cap(principal.user_id)
         await self._server.enter_room(sid, user_room(principal.user_id))
         await self._services.presence.connected(principal.user_id, sid)
         # From here on nothing can fail: on_disconnect will undo it.
@@ -277,11 +275,6 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         if self._settings.auth.query_token:
             return parse_qs(environ.get("QUERY_STRING", "")).get("token", [None])[0]
         return None
-
-    def _check_cap(self, user_id: UUID) -> None:
-        cap = self._settings.realtime.max_sockets_per_user
-        if cap and len(self._server.sockets_in(user_room(user_id))) >= cap:
-            raise RateLimited("The user has too many open sockets.", retry_after=RETRY_AFTER)
 
     def _watch_expiry(self, sid: str, session: Session) -> None:
         """Have the socket closed when its token runs out.

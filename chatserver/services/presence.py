@@ -4,17 +4,20 @@ import asyncio
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 import structlog
 
-from chatserver.backplane.memory import PresenceLeases
+from chatserver.backplane.leases import Leases, TooManyLeases
 from chatserver.db.engine import Database
-from chatserver.errors import NotFound, Unavailable
+from chatserver.errors import NotFound, RateLimited, Unavailable
 from chatserver.events import PresenceChanged, Publisher
 from chatserver.models import Conversation, Presence, Principal
 from chatserver.repositories import conversations, users
 from chatserver.settings import PresenceSettings
+
+RETRY_AFTER: Final = 1.0
 
 
 class PresenceService:
@@ -26,14 +29,18 @@ class PresenceService:
     def __init__(
         self,
         database: Database,
-        leases: PresenceLeases,
+        leases: Leases,
         publisher: Publisher,
         settings: PresenceSettings,
+        *,
+        max_sockets: int = 0,
     ) -> None:
+        """`max_sockets` is how many a user may have open at a time; 0 is any number."""
         self._database = database
         self._leases = leases
         self._publisher = publisher
         self._settings = settings
+        self._max_sockets = max_sockets
         self._untold: set[UUID] = set()
         self._log = structlog.get_logger(__name__)
 
@@ -62,8 +69,16 @@ class PresenceService:
         ]
 
     async def connected(self, user_id: UUID, socket_id: str) -> None:
-        """A socket of the user has opened."""
-        if await self._leases.acquire(user_id, socket_id, self._settings.lease_ttl):
+        """A socket of the user has opened. Raises RateLimited if they have too many."""
+        try:
+            came_online = await self._leases.acquire(
+                user_id, socket_id, self._settings.lease_ttl, self._max_sockets
+            )
+        except TooManyLeases:
+            raise RateLimited(
+                "The user has too many open sockets.", retry_after=RETRY_AFTER
+            ) from None
+        if came_online:
             await self._tell({user_id})
 
     async def disconnected(self, user_id: UUID, socket_id: str) -> None:
@@ -75,7 +90,7 @@ class PresenceService:
         await self._leases.renew(sockets, self._settings.lease_ttl)
 
     async def expire(self) -> None:
-        """Tell of those whose last lease has run out; to be called every second or so."""
+        """Tell of those who are offline by now; to be called every second or so."""
         changed = self._untold.union(await self._leases.expire())
         if changed:
             await self._tell(changed)
@@ -102,3 +117,4 @@ class PresenceService:
                     timestamp=at,
                 )
             )
+        await self._leases.settle(user_ids)

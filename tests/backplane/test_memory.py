@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.memory import PresenceLeases, RateLimits
 
 ONE, TWO = UUID(int=1), UUID(int=2)
@@ -53,17 +54,34 @@ async def test_a_user_is_online_until_the_last_lease_ends(clock: Clock) -> None:
     assert await leases.acquire(ONE, "c", 10)
 
 
-async def test_renewing_prolongs_and_revives_nothing(clock: Clock) -> None:
+async def test_renewing_prolongs_and_brings_back_what_has_ended(clock: Clock) -> None:
     leases = PresenceLeases()
     await leases.acquire(ONE, "a", 10)
     clock.now += 9
-    await leases.renew([(ONE, "a"), (TWO, "b"), (ONE, "unknown")], 10)
+    await leases.renew([(ONE, "a")], 10)
     clock.now += 9
     assert await leases.expire() == []
     clock.now += 1
     assert await leases.expire() == [ONE]
     await leases.renew([(ONE, "a")], 10)
-    assert await leases.online([ONE, TWO]) == set()
+    assert await leases.online([ONE, TWO]) == {ONE}
+    assert await leases.expire() == [ONE], "to be told that they are back"
+    assert await leases.expire() == []
+    await leases.settle([ONE])
+
+
+async def test_no_more_leases_than_the_cap_are_given_out(clock: Clock) -> None:
+    leases = PresenceLeases()
+    for socket_id in ("a", "b"):
+        await leases.acquire(ONE, socket_id, 10, cap=2)
+    with pytest.raises(TooManyLeases):
+        await leases.acquire(ONE, "c", 10, cap=2)
+    assert await leases.acquire(TWO, "c", 10, cap=2)
+    await leases.shorten(ONE, "a", 2)
+    assert not await leases.acquire(ONE, "c", 10, cap=2), "in its grace it does not count"
+    with pytest.raises(TooManyLeases):
+        await leases.acquire(ONE, "d", 10, cap=2)
+    assert set(leases.list_open()) == {(ONE, "b"), (ONE, "c"), (TWO, "c")}
 
 
 async def test_shortening_leaves_a_grace_in_which_another_may_come(clock: Clock) -> None:
@@ -86,7 +104,6 @@ async def test_what_has_ended_is_not_kept(clock: Clock) -> None:
         await leases.acquire(uuid4(), str(number), 10)
     for _ in range(20):
         clock.now += 1
-        await leases.renew([(ONE, "x")], 10)
         await leases.expire()
     assert (leases._leases, leases._ends) == ({}, [])
 

@@ -82,7 +82,13 @@ class Node:
         self.writer = MessageWriter(
             self.writer_engine, self.publisher, self.heads, self.metrics, settings.writer
         )
-        self.presence = PresenceService(database, self.leases, self.publisher, settings.presence)
+        self.presence = PresenceService(
+            database,
+            self.leases,
+            self.publisher,
+            settings.presence,
+            max_sockets=settings.realtime.max_sockets_per_user,
+        )
         self.conversations = ConversationService(database, host, self.presence, self.publisher)
         self.messages = MessageService(
             database,

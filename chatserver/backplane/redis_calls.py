@@ -1,0 +1,141 @@
+"""Lua scripts on Redis that nobody ever waits for: short deadlines, batches, and a pause.
+
+A key of a script lies in a shard: its hash tag is the shard's number, so all keys of one
+call are on one node of a cluster. Scripts take the time from Redis: nodes' clocks may
+differ.
+"""
+
+import asyncio
+import hashlib
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import NoScriptError, RedisError
+
+Client = Redis | RedisCluster
+
+TIMEOUT: Final = 0.25
+PAUSE: Final = 1.0
+CLUSTER_SHARDS: Final = 16
+MAX_BATCH: Final = 500
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class RedisAway(Exception):
+    """Redis did not answer in time, or was not asked because it does not of late."""
+
+
+class Script:
+    """A Lua script. `now` is Redis' time in milliseconds."""
+
+    def __init__(self, text: str) -> None:
+        self.text = (
+            "local t = redis.call('TIME')\n"
+            "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n" + text
+        )
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisCalls:
+    """Calls that end within `timeout` seconds, with an answer or RedisAway.
+
+    After a failure Redis is left alone for `pause` seconds, and for as long as
+    `is_available` says no.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        is_available: Callable[[], bool] = lambda: True,
+        *,
+        timeout: float = TIMEOUT,
+        pause: float = PAUSE,
+    ) -> None:
+        self._client = client
+        self._is_available = is_available
+        self._timeout = timeout
+        self._pause = pause
+        self._asked_again_at = 0.0
+        self._log = structlog.get_logger(__name__)
+        self._shards = CLUSTER_SHARDS if isinstance(client, RedisCluster) else 1
+
+    @property
+    def shards(self) -> range:
+        """All shards: several where several Redis nodes can share the work."""
+        return range(self._shards)
+
+    def shard_of(self, name: str) -> int:
+        """The shard of a user, the same on every node."""
+        return zlib.crc32(name.encode()) % self._shards
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """The script's answer. Raises RedisAway."""
+        try:
+            return await self.command("EVALSHA", script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self.command("EVAL", script.text, len(keys), *keys, *args)
+
+    async def command(self, *words: Any) -> Any:
+        """The answer to a command. Raises RedisAway, and NoScriptError."""
+        if not self._is_available() or time.monotonic() < self._asked_again_at:
+            raise RedisAway
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._client.execute_command(*words)
+        except NoScriptError:
+            raise
+        except (RedisError, OSError, TimeoutError) as error:
+            self._asked_again_at = time.monotonic() + self._pause
+            self._log.warning("redis_call_failed", command=words[0], error=repr(error))
+            raise RedisAway from error
+
+
+class Batches(Generic[Item, Answer]):
+    """Sends together what is asked while the call before is under way.
+
+    For each shard one call runs at a time, so that neither a crowd needs many
+    connections, nor each of it a command of its own.
+    """
+
+    def __init__(self, send: Callable[[int, Sequence[Item]], Awaitable[Sequence[Answer]]]) -> None:
+        """`send` answers the items of a shard, one for one, in their order."""
+        self._send = send
+        self._waiting: dict[int, list[tuple[Item, asyncio.Future[Answer]]]] = {}
+        self._workers: dict[int, asyncio.Task[None]] = {}
+
+    async def ask(self, shard: int, item: Item) -> Answer:
+        """The answer; raises what `send` raised."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(shard, []).append((item, future))
+        if shard not in self._workers:
+            self._workers[shard] = asyncio.create_task(self._work(shard))
+        return await future
+
+    async def _work(self, shard: int) -> None:
+        try:
+            while waiting := self._waiting.pop(shard, None):
+                batch, rest = waiting[:MAX_BATCH], waiting[MAX_BATCH:]
+                if rest:
+                    self._waiting[shard] = rest
+                await self._answer(shard, batch)
+        finally:
+            del self._workers[shard]
+
+    async def _answer(self, shard: int, batch: list[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
+        try:
+            answers = await self._send(shard, [item for item, _ in batch])
+        except Exception as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

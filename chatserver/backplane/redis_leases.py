@@ -1,0 +1,245 @@
+"""Presence leases that all nodes share, on Redis; and what a node knows while it is away."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
+from uuid import UUID
+
+from chatserver.backplane.lease_scripts import (
+    ACQUIRE,
+    CLAIM,
+    REFUSED,
+    RENEW,
+    REPEAT,
+    SETTLE,
+    SHORTEN,
+)
+from chatserver.backplane.leases import TooManyLeases
+from chatserver.backplane.memory import PresenceLeases
+from chatserver.backplane.redis_calls import MAX_BATCH, Batches, Client, RedisAway, RedisCalls
+
+Socket = tuple[UUID, str]
+T = TypeVar("T")
+
+CLAIM_TTL: Final = 10.0
+"""For so long a change is left to the node that it was handed to, in seconds."""
+
+RETURN_GRACE: Final = 5.0
+"""When Redis is back, for so long users whose sockets closed meanwhile stay online, in
+seconds: the other nodes need a moment to say whose sockets they have."""
+
+
+class RedisLeases:
+    """The `Leases` of all nodes on one Redis, or Redis Cluster.
+
+    Nobody waits for Redis longer than the deadline of `RedisCalls`. While it is away,
+    the sockets of this node alone count. `expire` makes good afterwards: leases that
+    Redis does not know are made again, and whoever came or went meanwhile is handed
+    out to be told about once more.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        prefix: str,
+        is_available: Callable[[], bool] = lambda: True,
+        *,
+        claim_ttl: float = CLAIM_TTL,
+        return_grace: float = RETURN_GRACE,
+    ) -> None:
+        self._calls = RedisCalls(client, is_available)
+        self._prefix = prefix
+        self._claim_ttl = _milliseconds(claim_ttl)
+        self._return_grace = _milliseconds(return_grace)
+        self._local = PresenceLeases()
+        self._claims: dict[UUID, int] = {}
+        self._lives: dict[int, bytes] = {}
+        self._seen: dict[int, bytes] = {}
+        self._ttl = 0
+        self._grace = 0.0
+        self._must_restore = False
+        self._unheard: set[UUID] = set()
+        self._unended: set[Socket] = set()
+        self._acquiring = Batches(self._send_acquire)
+        self._shortening = Batches(self._send_shorten)
+        self._looking = Batches(self._send_online)
+
+    async def acquire(self, user_id: UUID, socket_id: str, ttl: float, cap: int = 0) -> bool:
+        self._ttl = _milliseconds(ttl)
+        if cap and self._local.count_open(user_id) >= cap:
+            raise TooManyLeases
+        try:
+            claim = await self._acquiring.ask(self._shard(user_id), (user_id, socket_id, cap))
+        except RedisAway:
+            is_first = await self._local.acquire(user_id, socket_id, ttl, cap)
+            self._unheard.add(user_id)
+            self._must_restore = True
+            return is_first
+        if claim == REFUSED:
+            raise TooManyLeases
+        await self._local.acquire(user_id, socket_id, ttl)
+        if claim:
+            self._claims[user_id] = claim
+        return claim != 0
+
+    async def renew(self, sockets: Iterable[Socket], ttl: float) -> None:
+        self._ttl, sockets = _milliseconds(ttl), list(sockets)
+        await self._local.renew(sockets, ttl)
+        try:
+            await self._renew(sockets)
+        except RedisAway:
+            self._must_restore = True
+
+    async def shorten(self, user_id: UUID, socket_id: str, grace: float) -> None:
+        self._grace = grace
+        await self._local.shorten(user_id, socket_id, grace)
+        item = (user_id, socket_id, _milliseconds(grace))
+        try:
+            await self._shortening.ask(self._shard(user_id), item)
+        except RedisAway:
+            self._unended.add((user_id, socket_id))
+            self._must_restore = True
+
+    async def online(self, user_ids: Collection[UUID]) -> set[UUID]:
+        """As in `Leases`. A user with an open socket on this node is, whatever Redis says."""
+        shards: dict[int, list[UUID]] = {}
+        for user_id in user_ids:
+            shards.setdefault(self._shard(user_id), []).append(user_id)
+        try:
+            found = await asyncio.gather(
+                *(self._looking.ask(shard, users) for shard, users in shards.items())
+            )
+        except RedisAway:
+            return await self._local.online(user_ids)
+        here = {user_id for user_id in user_ids if self._local.count_open(user_id)}
+        return here.union(*found)
+
+    async def expire(self) -> Sequence[UUID]:
+        claimed: list[UUID] = []
+        try:
+            for shard in self._calls.shards:
+                claimed += await self._claim(shard)
+            if self._must_restore or self._lives != self._seen:
+                await self._restore()
+        except RedisAway:
+            gone = await self._local.expire()
+            self._unheard.update(gone)
+            return [*claimed, *gone]
+        await self._local.expire()
+        return claimed
+
+    async def settle(self, user_ids: Collection[UUID]) -> None:
+        claims = [
+            (user_id, claim)
+            for user_id in user_ids
+            if (claim := self._claims.pop(user_id, None)) is not None
+        ]
+        try:
+            for shard, items in self._by_shard(claims):
+                await self._calls.run(SETTLE, self._shard_keys(shard), _flatten(items))
+        except RedisAway:
+            return  # Another node will tell once more.
+
+    # What is sent
+
+    async def _send_acquire(
+        self, shard: int, items: Sequence[tuple[UUID, str, int]]
+    ) -> Sequence[int]:
+        """For each when its claim ends, 0 if the user was online, or REFUSED."""
+        args = (arg for user, socket, cap in items for arg in (str(user), socket, cap))
+        keys = self._keys(shard, [user for user, _, _ in items])
+        answer: list[int] = await self._calls.run(
+            ACQUIRE, keys, [self._ttl, self._claim_ttl, *args]
+        )
+        return answer
+
+    async def _send_shorten(
+        self, shard: int, items: Sequence[tuple[UUID, str, int]]
+    ) -> Sequence[None]:
+        args = (arg for user, socket, grace in items for arg in (str(user), socket, grace))
+        await self._calls.run(SHORTEN, self._keys(shard, [user for user, _, _ in items]), [*args])
+        return [None] * len(items)
+
+    async def _send_online(self, shard: int, items: Sequence[list[UUID]]) -> Sequence[set[UUID]]:
+        asked = {user_id: None for users in items for user_id in users}
+        key = self._shard_keys(shard)[0]
+        scores = await self._calls.command("ZMSCORE", key, *map(str, asked))
+        online = {user for user, score in zip(asked, scores, strict=True) if score is not None}
+        return [online.intersection(users) for users in items]
+
+    async def _renew(self, sockets: Sequence[Socket]) -> None:
+        for shard, items in self._by_shard(sockets):
+            keys = self._keys(shard, [user for user, _ in items])
+            known = self._lives.get(shard, b"")
+            await self._calls.run(RENEW, keys, [self._ttl, known, *_flatten(items)])
+        # One that closed meanwhile: Redis may have heard of its end before its renewal.
+        closed = [each for each in sockets if not self._local.is_open(*each)]
+        await asyncio.gather(*(self.shorten(*each, self._grace) for each in closed))
+
+    async def _claim(self, shard: int) -> list[UUID]:
+        """The changes of a shard that this node is to tell."""
+        claimed: list[UUID] = []
+        while True:
+            life, claim, *users = await self._calls.run(
+                CLAIM, self._shard_keys(shard), [self._claim_ttl, MAX_BATCH]
+            )
+            self._seen[shard] = life
+            claimed += (UUID(user.decode()) for user in users)
+            self._claims.update((user_id, claim) for user_id in claimed)
+            if len(users) < MAX_BATCH:
+                return claimed
+
+    # When Redis is back
+
+    async def _restore(self) -> None:
+        """Tell Redis all that it may have missed or lost. Raises RedisAway: to be repeated."""
+        self._must_restore = False
+        unended, unheard = self._unended.copy(), self._unheard.copy()
+        seen = self._seen.copy()
+        try:
+            await self._renew(self._local.list_open())
+            repeated = [*unended, *((user_id, "") for user_id in unheard)]
+            for shard, items in self._by_shard(repeated):
+                await self._calls.run(
+                    REPEAT,
+                    self._keys(shard, [user_id for user_id, _ in items]),
+                    [self._return_grace, *_flatten(items)],
+                )
+        except RedisAway:
+            self._must_restore = True
+            raise
+        self._unended -= unended
+        self._unheard -= unheard
+        self._lives = seen
+
+    # Where it lies
+
+    def _shard(self, user_id: UUID) -> int:
+        return self._calls.shard_of(str(user_id))
+
+    def _by_shard(
+        self, items: Iterable[tuple[UUID, T]]
+    ) -> Iterator[tuple[int, list[tuple[UUID, T]]]]:
+        """The items, as many at a time as one call takes."""
+        shards: dict[int, list[tuple[UUID, T]]] = {}
+        for item in items:
+            shards.setdefault(self._shard(item[0]), []).append(item)
+        for shard, members in shards.items():
+            for start in range(0, len(members), MAX_BATCH):
+                yield shard, members[start : start + MAX_BATCH]
+
+    def _shard_keys(self, shard: int) -> list[str]:
+        base = f"{self._prefix}:presence:{{{shard}}}"
+        return [base, f"{base}:untold", f"{base}:life"]
+
+    def _keys(self, shard: int, user_ids: Iterable[UUID]) -> list[str]:
+        keys = self._shard_keys(shard)
+        return [*keys, *(f"{keys[0]}:{user_id}" for user_id in user_ids)]
+
+
+def _flatten(items: Iterable[tuple[UUID, T]]) -> list[str | T]:
+    return [word for user_id, value in items for word in (str(user_id), value)]
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

