@@ -67,6 +67,9 @@ class Metrics:
             "chat_backplane_received_total",
             "Messages that came from Redis, by source: own, other, repeated or invalid",
         )
+        self._fallbacks = counter(
+            "chat_rate_limit_fallback_total", "Sends that this node counted without Redis"
+        )
 
     def bus_published(self) -> None:
         self._bus_published.inc({})
@@ -130,6 +133,9 @@ class Metrics:
 
     def publish_queue(self, length: int) -> None:
         self._unpublished.set({}, length)
+
+    def rate_limit_fallback(self) -> None:
+        self._fallbacks.inc({})
 
     def on_scrape(self, collect: Callable[[], None]) -> None:
         """Have `collect` set its gauges whenever the metrics are about to be read."""

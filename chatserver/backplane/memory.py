@@ -24,9 +24,7 @@ class PresenceLeases:
         self._revived: set[UUID] = set()
 
     async def acquire(self, user_id: UUID, socket_id: str, ttl: float, cap: int = 0) -> bool:
-        is_known = socket_id in self._leases.get(user_id, ())
-        if cap and not is_known and self.count_open(user_id) >= cap:
-            raise TooManyLeases
+        self.check_cap(user_id, socket_id, cap)
         is_first = user_id not in self._leases
         self._set(user_id, socket_id, time.monotonic() + ttl)
         return is_first
@@ -64,6 +62,11 @@ class PresenceLeases:
 
     async def settle(self, user_ids: Collection[UUID]) -> None:
         """Nothing to do: whoever was told has been told by this node."""
+
+    def check_cap(self, user_id: UUID, socket_id: str, cap: int) -> None:
+        """Raise TooManyLeases if the socket would be one too many."""
+        if cap and not self.is_open(user_id, socket_id) and self.count_open(user_id) >= cap:
+            raise TooManyLeases
 
     def count_open(self, user_id: UUID) -> int:
         """How many open sockets of the user hold a lease."""

@@ -66,8 +66,7 @@ class RedisLeases:
 
     async def acquire(self, user_id: UUID, socket_id: str, ttl: float, cap: int = 0) -> bool:
         self._ttl = _milliseconds(ttl)
-        if cap and self._local.count_open(user_id) >= cap:
-            raise TooManyLeases
+        self._local.check_cap(user_id, socket_id, cap)
         try:
             claim = await self._acquiring.ask(self._shard(user_id), (user_id, socket_id, cap))
         except RedisAway:
@@ -184,8 +183,9 @@ class RedisLeases:
                 CLAIM, self._shard_keys(shard), [self._claim_ttl, MAX_BATCH]
             )
             self._seen[shard] = life
-            claimed += (UUID(user.decode()) for user in users)
-            self._claims.update((user_id, claim) for user_id in claimed)
+            batch = [UUID(user.decode()) for user in users]
+            self._claims.update(dict.fromkeys(batch, claim))
+            claimed += batch
             if len(users) < MAX_BATCH:
                 return claimed
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
-from chatserver.backplane.memory import RateLimits
+from chatserver.backplane.limits import Limits
 from chatserver.db.engine import Database
 from chatserver.errors import (
     ChatError,
@@ -85,7 +85,7 @@ class MessageService:
         writer: MessageWriter,
         publisher: Publisher,
         heads: HeadHints,
-        rate_limits: RateLimits,
+        rate_limits: Limits,
         settings: MessageSettings,
     ) -> None:
         self._database = database

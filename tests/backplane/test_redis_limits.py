@@ -1,0 +1,166 @@
+"""The rate limit over nodes: exact with Redis, each node by itself without, and never slow."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from chatserver.backplane.redis_limits import RedisRateLimits
+from chatserver.dev.redis import EmbeddedRedis
+from chatserver.metrics import Metrics
+
+ONE, TWO = UUID(int=1), UUID(int=2)
+
+
+class Nodes:
+    """The limiters of nodes that share a Redis, and what they count in common."""
+
+    def __init__(self, server: EmbeddedRedis, prefix: str) -> None:
+        self.server, self.prefix = server, prefix
+        self.client: Redis = Redis.from_url(server.url)
+        self.metrics = Metrics()
+        self.is_available = True
+
+    def new(self, limit: str) -> RedisRateLimits:
+        return RedisRateLimits(
+            limit, self.client, self.prefix, self.metrics, lambda: self.is_available
+        )
+
+    def fallbacks(self) -> float:
+        content, _ = self.metrics.render(["text/plain"])
+        lines = content.decode().splitlines()
+        found = (line for line in lines if line.startswith("chat_rate_limit_fallback_total"))
+        return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+@pytest.fixture
+async def nodes(redis_server: EmbeddedRedis, redis_prefix: str) -> AsyncIterator[Nodes]:
+    nodes = Nodes(redis_server, redis_prefix)
+    yield nodes
+    await nodes.client.aclose()
+
+
+@pytest.fixture
+async def own(redis_prefix: str) -> AsyncIterator[Nodes]:
+    """On a Redis that the test may stop."""
+    async with EmbeddedRedis() as server:
+        nodes = Nodes(server, redis_prefix)
+        yield nodes
+        await nodes.client.aclose()
+
+
+async def test_the_sixty_first_of_a_minute_is_refused_over_all_nodes(nodes: Nodes) -> None:
+    three = [nodes.new("60/minute") for _ in range(3)]
+    answers = await asyncio.gather(*(three[number % 3].hit(ONE) for number in range(70)))
+    refused = [answer for answer in answers if answer is not None]
+    assert len(refused) == 10
+    assert all(59 < seconds <= 60 for seconds in refused)
+    assert await three[0].hit(TWO) is None
+    assert nodes.fallbacks() == 0
+
+
+async def test_a_window_slides_and_what_is_refused_does_not_count(nodes: Nodes) -> None:
+    one, two = nodes.new("2/second"), nodes.new("2/second")
+    assert await one.hit(ONE) is None
+    await asyncio.sleep(0.5)
+    assert await two.hit(ONE) is None
+    wait = await one.hit(ONE)
+    assert wait is not None
+    assert 0.3 < wait <= 0.5
+    for _ in range(5):
+        assert await two.hit(ONE) is not None
+    await asyncio.sleep(wait + 0.02)
+    assert await one.hit(ONE) is None
+    assert await two.hit(ONE) is not None
+
+
+async def test_a_node_whose_clock_is_wrong_does_no_harm(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = nodes.new("2/second")
+    with monkeypatch.context() as patch:
+        wrong = SimpleNamespace(time=lambda: time.time() + 3600, monotonic=time.monotonic)
+        patch.setattr("chatserver.backplane.redis_limits.time", wrong)
+        patch.setattr("limits.aio.storage.redis.redispy.time", wrong)
+        assert [await limits.hit(ONE), await limits.hit(ONE)] == [None, None]
+        wait = await limits.hit(ONE)
+    assert wait is not None
+    assert wait <= 1
+    await asyncio.sleep(1.02)
+    assert await nodes.new("2/second").hit(ONE) is None
+
+
+async def test_keys_begin_with_the_prefix_and_go_by_themselves(nodes: Nodes) -> None:
+    await nodes.new("2/second").hit(ONE)
+    (key,) = await nodes.client.keys(f"{nodes.prefix}:*")
+    assert key.decode().startswith(f"{nodes.prefix}:limits:{{0}}:")
+    assert 0 < await nodes.client.pttl(key) <= 1000
+
+
+async def test_without_a_limit_redis_is_not_asked(nodes: Nodes) -> None:
+    limits = nodes.new("")
+    assert [await limits.hit(ONE) for _ in range(100)] == [None] * 100
+    assert await nodes.client.keys(f"{nodes.prefix}:*") == []
+
+
+async def test_while_redis_is_away_the_node_counts_on(nodes: Nodes) -> None:
+    one, two = nodes.new("3/minute"), nodes.new("3/minute")
+    assert [await one.hit(ONE), await one.hit(ONE)] == [None, None]
+    nodes.is_available = False
+    assert await one.hit(ONE) is None
+    wait = await one.hit(ONE)
+    assert wait is not None
+    assert 59 < wait <= 60
+    assert await two.hit(ONE) is None
+    assert nodes.fallbacks() == 3
+
+
+async def test_who_was_refused_by_redis_is_not_punished_by_the_node(nodes: Nodes) -> None:
+    one, two = nodes.new("2/minute"), nodes.new("2/minute")
+    assert [await one.hit(ONE), await one.hit(ONE)] == [None, None]
+    for _ in range(5):
+        assert await two.hit(ONE) is not None
+    nodes.is_available = False
+    assert await two.hit(ONE) is None
+
+
+async def test_a_frozen_redis_delays_one_moment_and_then_nobody(own: Nodes) -> None:
+    limits = own.new("60/minute")
+    await limits.hit(ONE)
+    own.server.freeze()
+    started = time.monotonic()
+    assert await asyncio.gather(*(limits.hit(uuid4()) for _ in range(50))) == [None] * 50
+    assert 0.2 < time.monotonic() - started < 0.4
+    started = time.monotonic()
+    for _ in range(50):
+        assert await limits.hit(uuid4()) is None
+    assert time.monotonic() - started < 0.05
+    assert own.fallbacks() == 100
+    own.server.thaw()
+    await asyncio.sleep(1.1)
+    assert await limits.hit(ONE) is None
+    assert own.fallbacks() == 100
+
+
+async def test_a_redis_that_was_killed_and_comes_back_counts_again(own: Nodes) -> None:
+    limits = own.new("60/minute")
+    await asyncio.to_thread(own.server.kill)
+    assert await limits.hit(ONE) is None
+    await asyncio.to_thread(own.server.start)
+    await asyncio.sleep(1.1)
+    assert await limits.hit(ONE) is None
+    assert own.fallbacks() == 1
+
+
+async def test_a_crowd_needs_few_commands_and_one_connection(nodes: Nodes) -> None:
+    limits = nodes.new("60/minute")
+    await limits.hit(ONE)
+    stats = await nodes.client.info("commandstats")
+    before = stats["cmdstat_evalsha"]["calls"]
+    assert await asyncio.gather(*(limits.hit(uuid4()) for _ in range(400))) == [None] * 400
+    stats = await nodes.client.info("commandstats")
+    assert stats["cmdstat_evalsha"]["calls"] - before <= 3
