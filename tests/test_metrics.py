@@ -51,6 +51,7 @@ def exercise(metrics: Metrics) -> None:
     metrics.default_partition_in_use(False)
     metrics.pool(10, 3)
     metrics.publish_queue(4)
+    metrics.rate_limit_fallback()
 
 
 def test_the_four_of_the_specification_keep_their_names_kinds_and_labels(
@@ -89,6 +90,7 @@ def test_an_operator_finds_latency_batches_pool_sockets_and_events(metrics: Metr
     request = 'method="GET",route="/api/chat/conversations/{id}",status="200"'
     assert found[f"http_request_seconds_count{{{request}}}"] == 1
     assert found["chat_publish_queue"] == 4
+    assert found["chat_rate_limit_fallback_total"] == 1
     assert found["chat_default_partition_in_use"] == 0
 
 

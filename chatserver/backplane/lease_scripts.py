@@ -29,6 +29,17 @@ if not life then
 end
 """
 
+_CLOSE: Final = """
+local function close(key, user, grace)
+    redis.call('ZADD', key, 'GT', now + grace, '-')
+    local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
+    redis.call('ZADD', online, last[2], user)
+    if redis.call('PTTL', key) < tonumber(grace) then
+        redis.call('PEXPIRE', key, grace)
+    end
+end
+"""
+
 ACQUIRE: Final = Script(
     _KEYS
     + """
@@ -79,17 +90,13 @@ online is to be told about only if Redis lost nothing: then they had been told o
 
 SHORTEN: Final = Script(
     _KEYS
+    + _CLOSE
     + """
 for i = 4, #KEYS do
     local key, at = KEYS[i], 3 * (i - 4) + 1
     local user, socket, grace = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     if redis.call('ZREM', key, socket) == 1 then
-        redis.call('ZADD', key, 'GT', now + grace, '-')
-        if redis.call('PTTL', key) < tonumber(grace) then
-            redis.call('PEXPIRE', key, grace)
-        end
-        local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
-        redis.call('ZADD', online, last[2], user)
+        close(key, user, grace)
     end
 end
 return life
@@ -99,6 +106,7 @@ return life
 
 REPEAT: Final = Script(
     _KEYS
+    + _CLOSE
     + """
 local grace = ARGV[1]
 for i = 4, #KEYS do
@@ -107,12 +115,7 @@ for i = 4, #KEYS do
     redis.call('ZADD', untold, now + grace, user)
     if socket ~= '' then
         redis.call('ZREM', key, socket)
-        redis.call('ZADD', key, 'GT', now + grace, '-')
-        if redis.call('PTTL', key) < tonumber(grace) then
-            redis.call('PEXPIRE', key, grace)
-        end
-        local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
-        redis.call('ZADD', online, last[2], user)
+        close(key, user, grace)
     end
 end
 return life

@@ -15,14 +15,15 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 Client = Redis | RedisCluster
 
 TIMEOUT: Final = 0.25
 PAUSE: Final = 1.0
 CLUSTER_SHARDS: Final = 16
-MAX_BATCH: Final = 500
+MAX_BATCH: Final = 200
+"""So many items of a call keep Redis from others for about 4 ms."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -91,9 +92,11 @@ class RedisCalls:
                 return await self._client.execute_command(*words)
         except NoScriptError:
             raise
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
             self._asked_again_at = time.monotonic() + self._pause
-            self._log.warning("redis_call_failed", command=words[0], error=repr(error))
+            self._log.warning(
+                "redis_call_failed", command=words[0], error=f"{type(error).__name__}: {error}"
+            )
             raise RedisAway from error
 
 

@@ -8,10 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.metrics import Metrics
+from tests.kit.redis import command
 
 ONE, TWO = UUID(int=1), UUID(int=2)
 
@@ -40,8 +42,10 @@ class Nodes:
 @pytest.fixture
 async def nodes(redis_server: EmbeddedRedis, redis_prefix: str) -> AsyncIterator[Nodes]:
     nodes = Nodes(redis_server, redis_prefix)
-    yield nodes
+    with capture_logs() as logs:
+        yield nodes
     await nodes.client.aclose()
+    assert logs == [], "a call failed, though Redis was there"
 
 
 @pytest.fixture
@@ -164,3 +168,16 @@ async def test_a_crowd_needs_few_commands_and_one_connection(nodes: Nodes) -> No
     assert await asyncio.gather(*(limits.hit(uuid4()) for _ in range(400))) == [None] * 400
     stats = await nodes.client.info("commandstats")
     assert stats["cmdstat_evalsha"]["calls"] - before <= 3
+
+
+async def test_these_commands_and_keys_are_all_that_is_asked_of_redis(own: Nodes) -> None:
+    commands = "evalsha eval time llen lindex lpush ltrim pexpire"
+    grants = ["resetkeys", f"~{own.prefix}:limits:*", "-@all"]
+    grants += [f"+{word}" for word in commands.split()]
+    await command(own.client, "ACL", "SETUSER", "chat", "on", ">secret", *grants)
+    client: Redis = Redis.from_url(own.server.url.replace("//", "//chat:secret@"))
+    limits = RedisRateLimits("1/minute", client, own.prefix, own.metrics)
+    assert await limits.hit(ONE) is None
+    assert 59 < (await limits.hit(ONE) or 0) <= 60
+    assert own.fallbacks() == 0
+    await client.aclose()

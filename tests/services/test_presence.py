@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from redis.asyncio import Redis
 
+from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.db.engine import Database
-from chatserver.errors import NotFound
+from chatserver.dev.redis import EmbeddedRedis
+from chatserver.errors import NotFound, RateLimited
 from chatserver.events import PresenceChanged
 from chatserver.models import Principal, Role
 from tests.kit.proxy import postgres_upstream, running_proxy
@@ -180,6 +183,48 @@ async def test_while_the_database_is_away_a_change_waits_and_then_the_truth_is_t
         await node.presence.expire()
         await node.presence.expire()
         assert (told(node, chat.client), told(node, chat.owner)) == ([True], [True, False])
+
+
+async def test_a_user_cannot_open_more_sockets_than_allowed(
+    database_url: str, clock: Clock
+) -> None:
+    async with running_node(database_url, realtime__max_sockets_per_user=2) as node:
+        person = await node.add_user()
+        await node.presence.connected(person.user_id, "a")
+        await node.presence.connected(person.user_id, "b")
+        with pytest.raises(RateLimited, match="too many open sockets") as refusal:
+            await node.presence.connected(person.user_id, "c")
+        assert refusal.value.retry_after
+        await node.presence.disconnected(person.user_id, "a")
+        await node.presence.connected(person.user_id, "c")
+
+
+async def test_what_a_node_cannot_tell_another_does(
+    database_url: str, redis_server: EmbeddedRedis, redis_prefix: str
+) -> None:
+    """The first node loses the database just when it was handed the change."""
+    client: Redis = Redis.from_url(redis_server.url)
+    async with (
+        running_proxy(postgres_upstream(database_url)) as proxy,
+        running_node(proxy.url(database_url), presence__offline_grace=0.0) as first,
+        running_node(database_url) as second,
+    ):
+        for node in (first, second):
+            node.presence._leases = RedisLeases(client, redis_prefix, claim_ttl=0.5)
+        chat = await first.add_chat()
+        await first.presence.connected(chat.client.user_id, "socket")
+        proxy.refuse()
+        await first.presence.disconnected(chat.client.user_id, "socket")
+        await asyncio.sleep(0.01)
+        await first.presence.expire()
+        await second.presence.expire()
+        assert (told(first, chat.client), told(second, chat.client)) == ([True], [])
+        await asyncio.sleep(0.6)
+        await second.presence.expire()
+        await asyncio.sleep(0.6)
+        await second.presence.expire()
+        assert (told(first, chat.client), told(second, chat.client)) == ([True], [False])
+    await client.aclose()
 
 
 async def test_a_slow_answer_never_overwrites_a_newer_state(

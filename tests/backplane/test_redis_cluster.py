@@ -1,0 +1,85 @@
+"""Leases and limits on a Redis Cluster of three masters."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+
+from chatserver.backplane.leases import TooManyLeases
+from chatserver.backplane.redis_leases import RedisLeases
+from chatserver.backplane.redis_limits import RedisRateLimits
+from chatserver.dev.postgres import free_port
+from chatserver.dev.redis import EmbeddedRedis
+from chatserver.metrics import Metrics
+from tests.backplane.test_redis_leases import told
+from tests.kit.redis import command
+
+SLOTS = 16384
+TTL = 30.0
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[RedisCluster]:
+    async with AsyncExitStack() as stack:
+        # The bus of a node is at its port + 10000 unless told, which is often no port.
+        buses = [free_port() for _ in range(3)]
+        servers = [
+            await stack.enter_async_context(
+                EmbeddedRedis({"cluster-enabled": "yes", "cluster-port": str(bus)})
+            )
+            for bus in buses
+        ]
+        clients: list[Redis] = [Redis.from_url(server.url) for server in servers]
+        for client in clients:
+            stack.push_async_callback(client.aclose)
+        await form(clients, servers, buses)
+        async with RedisCluster.from_url(servers[0].url) as whole:
+            yield whole
+
+
+async def form(clients: list[Redis], servers: list[EmbeddedRedis], buses: list[int]) -> None:
+    """Give each master a third of the slots, and wait until all agree."""
+    for number, client in enumerate(clients):
+        first, last = SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1
+        await command(client, "CLUSTER", "ADDSLOTSRANGE", first, last)
+        for server, bus in zip(servers, buses, strict=True):
+            await command(client, "CLUSTER", "MEET", "127.0.0.1", server.port, bus)
+    async with asyncio.timeout(20):
+        for client in clients:
+            while not await is_whole(client):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+async def is_whole(client: Redis) -> bool:
+    return b"cluster_state:ok" in await command(client, "CLUSTER", "INFO")
+
+
+async def test_leases_and_limits_work_on_a_cluster(
+    cluster: RedisCluster, redis_prefix: str
+) -> None:
+    one, two = (RedisLeases(cluster, redis_prefix) for _ in range(2))
+    users = [uuid4() for _ in range(200)]
+    assert all(await asyncio.gather(*(one.acquire(user, "a", TTL, 1) for user in users)))
+    with pytest.raises(TooManyLeases):
+        await two.acquire(users[0], "b", TTL, 1)
+    await one.settle(users)
+    assert await two.online(users) == set(users)
+    await one.renew([(user, "a") for user in users], TTL)
+    await asyncio.gather(*(one.shorten(user, "a", 0.1) for user in users))
+    await asyncio.sleep(0.15)
+    assert sorted(await told(two)) == sorted(users)
+    assert (await told(one), await two.online(users)) == ([], set())
+
+    metrics = Metrics()
+    nodes = [RedisRateLimits("10/minute", cluster, redis_prefix, metrics) for _ in range(2)]
+    for user in users[:20]:
+        answers = await asyncio.gather(*(nodes[number % 2].hit(user) for number in range(12)))
+        assert answers.count(None) == 10
+
+    keys = [key async for key in cluster.scan_iter(f"{redis_prefix}:*")]
+    places = {cluster.get_node_from_key(key.decode()) for key in keys}
+    assert len(places) == 3, "the shards are spread over all masters"
