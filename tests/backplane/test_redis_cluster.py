@@ -2,60 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import pytest
-from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.backplane.redis_limits import RedisRateLimits
-from chatserver.dev.postgres import free_port
-from chatserver.dev.redis import EmbeddedRedis
 from chatserver.metrics import Metrics
 from tests.backplane.test_redis_leases import told
-from tests.kit.redis import command
+from tests.kit.redis import running_redis_cluster
 
-SLOTS = 16384
 TTL = 30.0
 
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[RedisCluster]:
-    async with AsyncExitStack() as stack:
-        # The bus of a node is at its port + 10000 unless told, which is often no port.
-        buses = [free_port() for _ in range(3)]
-        servers = [
-            await stack.enter_async_context(
-                EmbeddedRedis({"cluster-enabled": "yes", "cluster-port": str(bus)})
-            )
-            for bus in buses
-        ]
-        clients: list[Redis] = [Redis.from_url(server.url) for server in servers]
-        for client in clients:
-            stack.push_async_callback(client.aclose)
-        await form(clients, servers, buses)
-        async with RedisCluster.from_url(servers[0].url) as whole:
-            yield whole
-
-
-async def form(clients: list[Redis], servers: list[EmbeddedRedis], buses: list[int]) -> None:
-    """Give each master a third of the slots, and wait until all agree."""
-    for number, client in enumerate(clients):
-        first, last = SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1
-        await command(client, "CLUSTER", "ADDSLOTSRANGE", first, last)
-        for server, bus in zip(servers, buses, strict=True):
-            await command(client, "CLUSTER", "MEET", "127.0.0.1", server.port, bus)
-    async with asyncio.timeout(20):
-        for client in clients:
-            while not await is_whole(client):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-
-
-async def is_whole(client: Redis) -> bool:
-    return b"cluster_state:ok" in await command(client, "CLUSTER", "INFO")
+    async with (
+        running_redis_cluster() as servers,
+        RedisCluster.from_url(servers[0].url) as client,
+    ):
+        yield client
 
 
 async def test_leases_and_limits_work_on_a_cluster(

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from chatserver.backplane.lease_scripts import RENEW
 from chatserver.backplane.leases import TooManyLeases
+from chatserver.backplane.redis_calls import RedisCalls, Script
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.dev.redis import EmbeddedRedis, find_redis_server
 from tests.kit.redis import command
@@ -74,6 +77,20 @@ async def told(leases: RedisLeases) -> list[UUID]:
     changed = list(await leases.expire())
     await leases.settle(changed)
     return changed
+
+
+class LateRenewals(RedisCalls):
+    """A renewal is on its way until the test lets it arrive."""
+
+    def __init__(self, client: Redis) -> None:
+        super().__init__(client)
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        if script is RENEW:
+            self.reached.set()
+            await self.go_on.wait()
+        return await super().run(script, keys, args)
 
 
 # Over several nodes
@@ -252,10 +269,12 @@ async def test_a_renewal_that_overtakes_the_end_of_a_socket_does_not_revive_it(
 ) -> None:
     await nodes.one.acquire(ONE, "a", TTL)
     await nodes.one.settle([ONE])
+    calls = nodes.one._calls = LateRenewals(nodes.client)
     renewal = asyncio.create_task(nodes.one.renew([(ONE, "a")], TTL))
-    await asyncio.sleep(0)
-    end = asyncio.create_task(nodes.one.shorten(ONE, "a", SOON))
-    await asyncio.gather(renewal, end)
+    await calls.reached.wait()
+    await nodes.one.shorten(ONE, "a", SOON)
+    calls.go_on.set()
+    await renewal
     await asyncio.sleep(SOON * 1.5)
     assert await told(nodes.two) == [ONE]
 
@@ -336,7 +355,7 @@ async def test_these_commands_and_keys_are_all_that_is_asked_of_redis(own: Nodes
     commands += " zremrangebyscore pexpire pttl"
     grants = ["resetkeys", f"~{own.prefix}:presence:*", "-@all"]
     grants += [f"+{command}" for command in commands.split()]
-    await command(own.client, "ACL", "SETUSER", "chat", "on", ">secret", *grants)
+    await command(own.client, "ACL SETUSER chat", "on", ">secret", *grants)
     url = own.server.url.replace("//", "//chat:secret@")
     client: Redis = Redis.from_url(url)
     leases = RedisLeases(client, own.prefix, claim_ttl=0.5, return_grace=0.1)

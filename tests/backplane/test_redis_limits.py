@@ -174,7 +174,7 @@ async def test_these_commands_and_keys_are_all_that_is_asked_of_redis(own: Nodes
     commands = "evalsha eval time llen lindex lpush ltrim pexpire"
     grants = ["resetkeys", f"~{own.prefix}:limits:*", "-@all"]
     grants += [f"+{word}" for word in commands.split()]
-    await command(own.client, "ACL", "SETUSER", "chat", "on", ">secret", *grants)
+    await command(own.client, "ACL SETUSER chat", "on", ">secret", *grants)
     client: Redis = Redis.from_url(own.server.url.replace("//", "//chat:secret@"))
     limits = RedisRateLimits("1/minute", client, own.prefix, own.metrics)
     assert await limits.hit(ONE) is None
