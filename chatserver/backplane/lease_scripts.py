@@ -10,8 +10,8 @@ The keys of a shard `k` of the users, under the prefix:
     presence:{k}:<user>   the user's open sockets, and "-" for all that have closed
                           -> when the lease ends
 
-All times are Redis' own, in milliseconds. Every script gets the first three keys, then
-one of the last kind for each item of its arguments.
+All times are Redis' own, in milliseconds. Every script gets the first three keys; those
+that concern sockets get one of the last kind for each.
 """
 
 from typing import Final
@@ -26,17 +26,6 @@ local life = redis.call('GET', life_key)
 if not life then
     life = t[1] .. '.' .. t[2]
     redis.call('SET', life_key, life)
-end
-"""
-
-_CLOSE: Final = """
-local function close(key, user, grace)
-    redis.call('ZADD', key, 'GT', now + grace, '-')
-    local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
-    redis.call('ZADD', online, last[2], user)
-    if redis.call('PTTL', key) < tonumber(grace) then
-        redis.call('PEXPIRE', key, grace)
-    end
 end
 """
 
@@ -90,13 +79,18 @@ online is to be told about only if Redis lost nothing: then they had been told o
 
 SHORTEN: Final = Script(
     _KEYS
-    + _CLOSE
     + """
 for i = 4, #KEYS do
     local key, at = KEYS[i], 3 * (i - 4) + 1
     local user, socket, grace = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     if redis.call('ZREM', key, socket) == 1 then
-        close(key, user, grace)
+        redis.call('ZADD', key, 'GT', now + grace, '-')
+        local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
+        redis.call('ZADD', online, last[2], user)
+        -- Last, for a grace of 0 takes the key away.
+        if redis.call('PTTL', key) < tonumber(grace) then
+            redis.call('PEXPIRE', key, grace)
+        end
     end
 end
 return life
@@ -104,25 +98,16 @@ return life
 )
 """User, socket and grace of each."""
 
-REPEAT: Final = Script(
+RETELL: Final = Script(
     _KEYS
-    + _CLOSE
     + """
-local grace = ARGV[1]
-for i = 4, #KEYS do
-    local key, at = KEYS[i], 2 * (i - 4) + 2
-    local user, socket = ARGV[at], ARGV[at + 1]
-    redis.call('ZADD', untold, now + grace, user)
-    if socket ~= '' then
-        redis.call('ZREM', key, socket)
-        close(key, user, grace)
-    end
+for i = 2, #ARGV do
+    redis.call('ZADD', untold, now + ARGV[1], ARGV[i])
 end
 return life
 """
 )
-"""Grace, then user and socket of each: tell of the user after the grace, whatever has
-become of them; the socket, if one is named, has closed."""
+"""How long from now, and the users to tell about then, whatever has become of them."""
 
 CLAIM: Final = Script(
     _KEYS

@@ -1,6 +1,7 @@
 """Presence leases that all nodes share, on Redis; and what a node knows while it is away."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 from uuid import UUID
@@ -10,13 +11,20 @@ from chatserver.backplane.lease_scripts import (
     CLAIM,
     REFUSED,
     RENEW,
-    REPEAT,
+    RETELL,
     SETTLE,
     SHORTEN,
 )
 from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.memory import PresenceLeases
-from chatserver.backplane.redis_calls import MAX_BATCH, Batches, Client, RedisAway, RedisCalls
+from chatserver.backplane.redis_calls import (
+    MAX_BATCH,
+    TIMEOUT,
+    Batches,
+    Client,
+    RedisAway,
+    RedisCalls,
+)
 
 Socket = tuple[UUID, str]
 T = TypeVar("T")
@@ -24,9 +32,9 @@ T = TypeVar("T")
 CLAIM_TTL: Final = 10.0
 """For so long a change is left to the node that it was handed to, in seconds."""
 
-RETURN_GRACE: Final = 5.0
-"""When Redis is back, for so long users whose sockets closed meanwhile stay online, in
-seconds: the other nodes need a moment to say whose sockets they have."""
+RETURN_DELAY: Final = 5.0
+"""So long after Redis is back those who came or went meanwhile are told about, in seconds:
+the other nodes need a moment to say whose sockets they have."""
 
 
 class RedisLeases:
@@ -45,12 +53,13 @@ class RedisLeases:
         is_available: Callable[[], bool] = lambda: True,
         *,
         claim_ttl: float = CLAIM_TTL,
-        return_grace: float = RETURN_GRACE,
+        return_delay: float = RETURN_DELAY,
+        timeout: float = TIMEOUT,
     ) -> None:
-        self._calls = RedisCalls(client, is_available)
+        self._calls = RedisCalls(client, is_available, timeout=timeout)
         self._prefix = prefix
         self._claim_ttl = _milliseconds(claim_ttl)
-        self._return_grace = _milliseconds(return_grace)
+        self._return_delay = _milliseconds(return_delay)
         self._local = PresenceLeases()
         self._claims: dict[UUID, int] = {}
         self._lives: dict[int, bytes] = {}
@@ -59,7 +68,7 @@ class RedisLeases:
         self._grace = 0.0
         self._must_restore = False
         self._unheard: set[UUID] = set()
-        self._unended: set[Socket] = set()
+        self._unended: dict[Socket, float] = {}
         self._acquiring = Batches(self._send_acquire)
         self._shortening = Batches(self._send_shorten)
         self._looking = Batches(self._send_online)
@@ -96,7 +105,7 @@ class RedisLeases:
         try:
             await self._shortening.ask(self._shard(user_id), item)
         except RedisAway:
-            self._unended.add((user_id, socket_id))
+            self._unended[user_id, socket_id] = time.monotonic()
             self._must_restore = True
 
     async def online(self, user_ids: Collection[UUID]) -> set[UUID]:
@@ -123,6 +132,7 @@ class RedisLeases:
         except RedisAway:
             gone = await self._local.expire()
             self._unheard.update(gone)
+            self._forget_ended()
             return [*claimed, *gone]
         await self._local.expire()
         return claimed
@@ -194,23 +204,37 @@ class RedisLeases:
     async def _restore(self) -> None:
         """Tell Redis all that it may have missed or lost. Raises RedisAway: to be repeated."""
         self._must_restore = False
-        unended, unheard = self._unended.copy(), self._unheard.copy()
+        unended, unheard = list(self._unended), self._unheard.copy()
         seen = self._seen.copy()
         try:
             await self._renew(self._local.list_open())
-            repeated = [*unended, *((user_id, "") for user_id in unheard)]
-            for shard, items in self._by_shard(repeated):
-                await self._calls.run(
-                    REPEAT,
-                    self._keys(shard, [user_id for user_id, _ in items]),
-                    [self._return_grace, *_flatten(items)],
-                )
+            grace = _milliseconds(self._grace)
+            for shard, closed in self._by_shard(unended):
+                await self._send_shorten(shard, [(*socket, grace) for socket in closed])
+            await self._retell(unheard.union(user_id for user_id, _ in unended))
         except RedisAway:
             self._must_restore = True
             raise
-        self._unended -= unended
+        for socket in unended:
+            del self._unended[socket]
         self._unheard -= unheard
         self._lives = seen
+
+    async def _retell(self, user_ids: Iterable[UUID]) -> None:
+        """Have these users told about, once the other nodes have said whom they have."""
+        for shard, items in self._by_shard((user_id, None) for user_id in user_ids):
+            users = [str(user_id) for user_id, _ in items]
+            await self._calls.run(RETELL, self._shard_keys(shard), [self._return_delay, *users])
+
+    def _forget_ended(self) -> None:
+        """Of a socket whose lease has run out by itself only the user matters any more."""
+        oldest = time.monotonic() - self._ttl / 1000
+        while self._unended:
+            (user_id, socket_id), closed_at = next(iter(self._unended.items()))
+            if closed_at > oldest:
+                return
+            del self._unended[user_id, socket_id]
+            self._unheard.add(user_id)
 
     # Where it lies
 

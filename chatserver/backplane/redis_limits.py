@@ -10,7 +10,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from chatserver.backplane import memory
-from chatserver.backplane.redis_calls import Batches, Client, RedisAway, RedisCalls, Script
+from chatserver.backplane.redis_calls import TIMEOUT, Batches, Client, RedisAway, RedisCalls, Script
 from chatserver.metrics import Metrics
 
 RETRY_AFTER: Final = 1.0
@@ -101,12 +101,14 @@ class RedisRateLimits:
         prefix: str,
         metrics: Metrics,
         is_available: Callable[[], bool] = lambda: True,
+        *,
+        timeout: float = TIMEOUT,
     ) -> None:
         """`limit` is like "60/minute"; an empty one limits nothing."""
         self._limit: RateLimitItem | None = parse(limit) if limit else None
         self._local = memory.RateLimits(limit)
         self._metrics = metrics
-        calls = RedisCalls(client, is_available)
+        calls = RedisCalls(client, is_available, timeout=timeout)
         self._shared = MovingWindowRateLimiter(SharedWindows(client, prefix, calls))
 
     async def hit(self, user_id: UUID) -> float | None:

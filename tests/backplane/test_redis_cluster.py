@@ -11,7 +11,7 @@ from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.metrics import Metrics
-from tests.backplane.test_redis_leases import told
+from tests.kit.leases import told
 from tests.kit.redis import running_redis_cluster
 
 TTL = 30.0

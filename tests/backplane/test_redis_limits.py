@@ -4,32 +4,37 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from chatserver.backplane.redis_calls import TIMEOUT
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.metrics import Metrics
+from tests.kit.leases import ONE, PATIENT, TWO
 from tests.kit.redis import command
-
-ONE, TWO = UUID(int=1), UUID(int=2)
 
 
 class Nodes:
     """The limiters of nodes that share a Redis, and what they count in common."""
 
-    def __init__(self, server: EmbeddedRedis, prefix: str) -> None:
-        self.server, self.prefix = server, prefix
+    def __init__(self, server: EmbeddedRedis, prefix: str, timeout: float = TIMEOUT) -> None:
+        self.server, self.prefix, self.timeout = server, prefix, timeout
         self.client: Redis = Redis.from_url(server.url)
         self.metrics = Metrics()
         self.is_available = True
 
     def new(self, limit: str) -> RedisRateLimits:
         return RedisRateLimits(
-            limit, self.client, self.prefix, self.metrics, lambda: self.is_available
+            limit,
+            self.client,
+            self.prefix,
+            self.metrics,
+            lambda: self.is_available,
+            timeout=self.timeout,
         )
 
     def fallbacks(self) -> float:
@@ -41,7 +46,7 @@ class Nodes:
 
 @pytest.fixture
 async def nodes(redis_server: EmbeddedRedis, redis_prefix: str) -> AsyncIterator[Nodes]:
-    nodes = Nodes(redis_server, redis_prefix)
+    nodes = Nodes(redis_server, redis_prefix, PATIENT)
     with capture_logs() as logs:
         yield nodes
     await nodes.client.aclose()
@@ -176,7 +181,7 @@ async def test_these_commands_and_keys_are_all_that_is_asked_of_redis(own: Nodes
     grants += [f"+{word}" for word in commands.split()]
     await command(own.client, "ACL SETUSER chat", "on", ">secret", *grants)
     client: Redis = Redis.from_url(own.server.url.replace("//", "//chat:secret@"))
-    limits = RedisRateLimits("1/minute", client, own.prefix, own.metrics)
+    limits = RedisRateLimits("1/minute", client, own.prefix, own.metrics, timeout=PATIENT)
     assert await limits.hit(ONE) is None
     assert 59 < (await limits.hit(ONE) or 0) <= 60
     assert own.fallbacks() == 0

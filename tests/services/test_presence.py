@@ -13,6 +13,7 @@ from chatserver.dev.redis import EmbeddedRedis
 from chatserver.errors import NotFound, RateLimited
 from chatserver.events import PresenceChanged
 from chatserver.models import Principal, Role
+from tests.kit.leases import PATIENT
 from tests.kit.proxy import postgres_upstream, running_proxy
 from tests.kit.services import Chat, Node, running_node
 
@@ -210,7 +211,9 @@ async def test_what_a_node_cannot_tell_another_does(
         running_node(database_url) as second,
     ):
         for node in (first, second):
-            node.presence._leases = RedisLeases(client, redis_prefix, claim_ttl=0.5)
+            node.presence._leases = RedisLeases(
+                client, redis_prefix, claim_ttl=0.5, timeout=PATIENT
+            )
         chat = await first.add_chat()
         await first.presence.connected(chat.client.user_id, "socket")
         proxy.refuse()

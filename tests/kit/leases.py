@@ -1,0 +1,58 @@
+"""Nodes that share presence leases on a Redis, as far as leases are concerned."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from chatserver.backplane.redis_calls import TIMEOUT
+from chatserver.backplane.redis_leases import RedisLeases
+from chatserver.dev.redis import EmbeddedRedis
+
+ONE, TWO = UUID(int=1), UUID(int=2)
+
+TTL = 30.0
+
+PATIENT = 5.0
+"""A deadline for tests where Redis is there, in seconds: the machine may be busy."""
+
+
+class Nodes:
+    """Two nodes on one Redis, and whatever of them a test makes more."""
+
+    def __init__(self, server: EmbeddedRedis, prefix: str, timeout: float) -> None:
+        self.server, self.prefix, self.timeout = server, prefix, timeout
+        self.client: Redis = Redis.from_url(server.url)
+        self.one, self.two = self.new(), self.new()
+
+    def new(self, is_available: Callable[[], bool] = lambda: True) -> RedisLeases:
+        return RedisLeases(
+            self.client,
+            self.prefix,
+            is_available,
+            claim_ttl=0.5,
+            return_delay=0.5,
+            timeout=self.timeout,
+        )
+
+    async def keys(self) -> set[str]:
+        return {key.decode() for key in await self.client.keys(f"{self.prefix}:*")}
+
+
+@asynccontextmanager
+async def running_nodes(
+    server: EmbeddedRedis, prefix: str, deadline: float = TIMEOUT
+) -> AsyncIterator[Nodes]:
+    nodes = Nodes(server, prefix, deadline)
+    try:
+        yield nodes
+    finally:
+        await nodes.client.aclose()
+
+
+async def told(leases: RedisLeases) -> list[UUID]:
+    """What a tick hands out, told and settled."""
+    changed = list(await leases.expire())
+    await leases.settle(changed)
+    return changed
