@@ -23,7 +23,7 @@ TIMEOUT: Final = 0.25
 PAUSE: Final = 1.0
 CLUSTER_SHARDS: Final = 16
 MAX_BATCH: Final = 200
-"""So many items of a call keep Redis from others for about 4 ms."""
+"""So many items of a call keep Redis from others for about 1 ms."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
