@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from redis.asyncio import Redis
 
-from chatserver.dev.redis import EmbeddedRedis
+from chatserver.dev.redis import EmbeddedRedis, EmbeddedRedisError
 
 SLOTS = 16384
 FORMED = 30.0
@@ -36,10 +36,7 @@ async def redis_client(server: EmbeddedRedis) -> AsyncIterator["Redis"]:
 async def running_redis_cluster() -> AsyncIterator[list[EmbeddedRedis]]:
     """A Cluster of three masters, which all agree."""
     async with AsyncExitStack() as stack:
-        servers = [
-            await stack.enter_async_context(EmbeddedRedis({"cluster-enabled": "yes"}))
-            for _ in range(3)
-        ]
+        servers = [await stack.enter_async_context(_cluster_node()) for _ in range(3)]
         clients = [await stack.enter_async_context(redis_client(server)) for server in servers]
         for number, client in enumerate(clients):
             slots = range(SLOTS * number // 3, SLOTS * (number + 1) // 3)
@@ -49,6 +46,19 @@ async def running_redis_cluster() -> AsyncIterator[list[EmbeddedRedis]]:
         for client in clients:
             await _until(client, "CLUSTER INFO", lambda info: b"cluster_state:ok" in info)
         yield servers
+
+
+def _cluster_node() -> EmbeddedRedis:
+    """One that is started. It listens on its port + 10000 too, which may be taken."""
+    while True:
+        server = EmbeddedRedis({"cluster-enabled": "yes"})
+        try:
+            server.start()
+        except EmbeddedRedisError as error:
+            if "(cluster)" not in str(error):
+                raise
+        else:
+            return server
 
 
 @dataclass(frozen=True)
