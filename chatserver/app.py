@@ -21,6 +21,7 @@ from chatserver.connections import SERVER_NAME
 from chatserver.db.engine import Database, create_engine, one_line
 from chatserver.db.host import HostTables
 from chatserver.db.migrations import is_current
+from chatserver.errors import Unavailable
 from chatserver.metrics import Metrics
 from chatserver.origins import OriginPolicy
 from chatserver.realtime.namespace import ChatNamespace, SocketServices
@@ -33,9 +34,11 @@ from chatserver.services.conversations import ConversationService
 from chatserver.services.heads import HeadHints
 from chatserver.services.maintenance import MaintenanceService
 from chatserver.services.messages import MessageService
+from chatserver.services.notices import NoticeService
 from chatserver.services.presence import PresenceService
 from chatserver.services.readiness import Readiness
 from chatserver.services.receipts import ReceiptService
+from chatserver.services.revocations import POLL_INTERVAL, RevocationService
 from chatserver.services.sessions import SessionService
 from chatserver.services.sweeps import INTERVAL as SWEEP_TICK
 from chatserver.services.sweeps import SweepService
@@ -46,6 +49,8 @@ from chatserver.settings import Settings
 
 DAY: Final = 24 * 60 * 60.0
 PRESENCE_TICK: Final = 0.5
+USER_CHECK: Final = 4.0
+"""Seconds between two looks at whether the users of open sockets still exist."""
 
 
 class StartError(Exception):
@@ -89,7 +94,10 @@ class Node:
         )
         self.http = ClientSession()
         self.verifier = TokenVerifier(settings.jwt, partial(fetch_key_set, self.http))
-        self.sessions = SessionService(database, self.verifier, settings.auth.user_cache_ttl)
+        self.revocations = RevocationService(database, settings.jwt.leeway)
+        self.sessions = SessionService(
+            database, self.verifier, self.revocations, settings.auth.user_cache_ttl
+        )
         self.presence = PresenceService(
             database,
             PresenceLeases(),
@@ -119,6 +127,7 @@ class Node:
             self.server,
             SocketServices(
                 sessions=self.sessions,
+                revocations=self.revocations,
                 conversations=self.conversations,
                 messages=self.messages,
                 receipts=self.receipts,
@@ -162,6 +171,8 @@ class Node:
                 receipts=self.receipts,
                 presence=self.presence,
                 sync=self.sync,
+                revocations=self.revocations,
+                notices=NoticeService(self.publisher),
             ),
             origins=self.origins,
             metrics=self.metrics,
@@ -177,11 +188,15 @@ class Node:
 
     async def _background(self, _: web.Application) -> AsyncIterator[None]:
         """The tasks that run for as long as the application does."""
+        await self.revocations.poll()  # Before the first token is looked at.
         lease = self.settings.presence.lease_ttl
         work: list[tuple[float, Callable[[], Awaitable[None]]]] = [
             (PRESENCE_TICK, self.presence.expire),
             (lease / 3, self._renew_leases),
             (DAY, self.maintenance.ensure_partitions),
+            (DAY, self.revocations.delete_over),
+            (POLL_INTERVAL, self.revocations.poll),
+            (USER_CHECK, self._close_vanished),
         ]
         if isinstance(self.rooms, SharedRooms) and self.bus is not None and self.sweeps is not None:
             self.bus.start(self.rooms.receive, self.sweeps.doubt)
@@ -197,6 +212,11 @@ class Node:
 
     async def _renew_leases(self) -> None:
         await self.presence.renew(self.namespace.open_sockets())
+
+    async def _close_vanished(self) -> None:
+        users = {user_id for user_id, _ in self.namespace.open_sockets()}
+        with suppress(Unavailable):
+            self.namespace.close_users(await self.sessions.find_vanished(users))
 
     async def _drain(self, _: web.Application) -> None:
         self.readiness.draining = True

@@ -141,6 +141,7 @@ class TokenVerifier:
             role=_role(claims.get("role", Role.CLIENT)),
             expires_at=datetime.fromtimestamp(expires_at, UTC),
             token_id=_token_id(claims.get("jti")),
+            issued_at=_issued_at(claims.get("iat")),
         )
 
     def _is_expired(self, expires_at: float) -> bool:
@@ -287,8 +288,18 @@ def _token_id(value: Any) -> str | None:
     """It is looked up in the database, so it must be something that text can hold."""
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TOKEN_ID_LENGTH:
+    if not is_token_id(value):
         raise _refused("jti")
-    if not value.isprintable():
-        raise _refused("jti")
-    return value
+    return str(value)
+
+
+def is_token_id(value: Any) -> bool:
+    """Whether a good token may have `value` as its `jti`."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN_ID_LENGTH and value.isprintable()
+
+
+def _issued_at(value: Any) -> datetime | None:
+    """None for what is no time: then the token is as old as can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return datetime.fromtimestamp(value, UTC) if 0 <= value <= _LAST_SECOND else None

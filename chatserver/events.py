@@ -8,7 +8,7 @@ and a client that misses an event finds out by `rev` and asks `sync`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from chatserver.models import Conversation, Message, Presence
@@ -112,6 +112,16 @@ class HeadMoved:
     is_local: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NoticeSent:
+    """What the host or an operator says; to everybody where `user_ids` is None."""
+
+    content: str
+    data: Mapping[str, Any] | None
+    timestamp: datetime
+    user_ids: tuple[UUID, ...] | None
+
+
 Event = (
     MessageSent
     | MessageUpdated
@@ -123,6 +133,7 @@ Event = (
     | ReadReceipt
     | UnreadChanged
     | HeadMoved
+    | NoticeSent
 )
 
 

@@ -34,17 +34,36 @@ class MessageStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling, as a verified token says. `expires_at` is aware, in UTC."""
+    """Who is calling, as a verified token says. Its times are aware, in UTC.
+
+    `token_id` is the token's `jti` and `issued_at` its `iat`, where it has them.
+    """
 
     user_id: UUID
     role: Role
     expires_at: datetime
     token_id: str | None = None
+    issued_at: datetime | None = None
 
     @property
     def is_privileged(self) -> bool:
         """Whether the caller may read and write any conversation."""
         return self.role in (Role.ADMIN, Role.SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A token (`jti`), or all of a user's that were issued before `revoked_at`: refused.
+
+    No token that it speaks of lives beyond `expires_at`; None: that is not known.
+    """
+
+    id: UUID
+    jti: str | None
+    user_id: UUID | None
+    revoked_at: datetime
+    expires_at: datetime | None
+    is_lifted: bool
 
 
 @dataclass(frozen=True, slots=True)

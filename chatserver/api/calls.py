@@ -11,9 +11,11 @@ from chatserver.metrics import Metrics
 from chatserver.models import Principal
 from chatserver.services.conversations import ConversationService
 from chatserver.services.messages import MessageService
+from chatserver.services.notices import NoticeService
 from chatserver.services.presence import PresenceService
 from chatserver.services.readiness import Readiness
 from chatserver.services.receipts import ReceiptService
+from chatserver.services.revocations import RevocationService
 from chatserver.services.sessions import SessionService
 from chatserver.services.sync import SyncService
 
@@ -31,6 +33,8 @@ class ApiServices:
     receipts: ReceiptService
     presence: PresenceService
     sync: SyncService
+    revocations: RevocationService
+    notices: NoticeService
 
 
 @dataclass(frozen=True, slots=True)

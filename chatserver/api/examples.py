@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from chatserver.api import operations
-from chatserver.schemas import objects, requests, sync
+from chatserver.schemas import notices, objects, requests, revocations, sync
 from chatserver.schemas.base import Schema
 
 _TENANT: Final = "00000000-0000-4000-8000-000000000001"
@@ -93,6 +93,19 @@ EXAMPLES: Final[Mapping[type[Schema], Mapping[str, Any]]] = {
     objects.UnreadCountSchema: {"unread_count": 3},
     objects.StatusSchema: {"status": "success"},
     objects.ReadStatusSchema: {"status": "success", "message_id": _MESSAGE_ID},
+    revocations.RevocationBody: {"user_id": _TENANT},
+    revocations.RevocationSchema: {
+        "id": "5f0c1f5e-0d0c-4c55-9c57-0f6f3f0f9a11",
+        "jti": None,
+        "user_id": _TENANT,
+        "revoked_at": _AT,
+        "expires_at": None,
+    },
+    notices.NoticeBody: {
+        "content": "Payments are down for maintenance until 14:00.",
+        "data": {"kind": "maintenance"},
+    },
+    notices.AcceptedSchema: {"status": "accepted"},
     operations.HealthSchema: {"status": "ok"},
     operations.ReadinessSchema: {
         "status": "ready",

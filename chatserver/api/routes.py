@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chatserver.api import conversations, messages, operations, users
+from chatserver.api import control, conversations, messages, operations, users
 from chatserver.api.calls import Handler
 from chatserver.api.problems import RequestTimeout
 from chatserver.errors import (
@@ -29,6 +29,8 @@ from chatserver.errors import (
 )
 from chatserver.schemas import objects, requests
 from chatserver.schemas.base import Schema
+from chatserver.schemas.notices import AcceptedSchema, NoticeBody
+from chatserver.schemas.revocations import RevocationBody, RevocationSchema
 from chatserver.schemas.sync import SyncQuery, SyncSchema
 
 LINK: Final = "Link"
@@ -93,6 +95,7 @@ class Route:
 CONVERSATIONS: Final = "Conversations"
 MESSAGES: Final = "Messages"
 USERS: Final = "Users"
+CONTROL: Final = "Control"
 OPERATIONS: Final = "Operations"
 
 _SUCCESS = Answer(200, objects.StatusSchema)
@@ -242,6 +245,51 @@ ROUTES: Final[tuple[Route, ...]] = (
         (Answer(200, objects.PresenceSchema, description="Best effort."),),
         "Ask whether somebody whom the caller talks to is online",
         USERS,
+    ),
+    Route(
+        "POST",
+        "/api/chat/revocations",
+        control.add_revocation,
+        (
+            Answer(
+                201,
+                RevocationSchema,
+                description="Refused here from now on, on every other node within 5 s; "
+                "open sockets are closed.",
+                headers=(LOCATION,),
+            ),
+            Answer(
+                200,
+                RevocationSchema,
+                description="It was revoked before; a user's now includes what was issued since.",
+            ),
+        ),
+        "Refuse a token, or all tokens that a user has (service and admin alone)",
+        CONTROL,
+        body=RevocationBody,
+    ),
+    Route(
+        "DELETE",
+        "/api/chat/revocations/{revocation_id}",
+        control.lift_revocation,
+        (Answer(204, description="The tokens are accepted again, everywhere within 5 s."),),
+        "Lift a revocation (service and admin alone)",
+        CONTROL,
+    ),
+    Route(
+        "POST",
+        "/api/chat/notices",
+        control.send_notice,
+        (
+            Answer(
+                202,
+                AcceptedSchema,
+                description="Sent to who is connected; nothing is stored or repeated.",
+            ),
+        ),
+        "Send a notice to everybody's devices, or some users' (service and admin alone)",
+        CONTROL,
+        body=NoticeBody,
     ),
     Route(
         "GET",

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,6 +19,7 @@ from chatserver.errors import (
     InternalError,
     InvalidPayload,
     TokenExpired,
+    Unauthorized,
     Unavailable,
     UnknownEvent,
 )
@@ -35,6 +36,7 @@ from chatserver.services.conversations import ConversationService
 from chatserver.services.messages import MessageService
 from chatserver.services.presence import PresenceService
 from chatserver.services.receipts import ReceiptService
+from chatserver.services.revocations import RevocationService
 from chatserver.services.sessions import SessionService
 from chatserver.services.sync import SyncService
 from chatserver.services.typing import TypingService
@@ -63,6 +65,7 @@ class SocketServices:
     """The services that the events need."""
 
     sessions: SessionService
+    revocations: RevocationService
     conversations: ConversationService
     messages: MessageService
     receipts: ReceiptService
@@ -91,6 +94,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         self._metrics = metrics
         self._log = structlog.get_logger(__name__)
         self._sessions: dict[str, Session] = {}
+        services.revocations.on_change(self._close_revoked)
         self._handlers: Mapping[str, tuple[ma.Schema, Handler]] = {
             "join": (requests.ConversationEvent(), self._join),
             "leave": (requests.ConversationEvent(), self._leave),
@@ -117,6 +121,10 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         """Who has a socket of this node."""
         return {session.principal.user_id for session in self._sessions.values()}
 
+    def close_users(self, user_ids: Container[UUID]) -> None:
+        """Close the sockets of these users: their tokens are good no more."""
+        self._close_where(lambda principal: principal.user_id in user_ids)
+
     # The life of a socket
 
     async def on_connect(self, sid: str, environ: Environ, auth: dict[str, Any] | None) -> None:
@@ -129,6 +137,9 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         self._watch_expiry(sid, session)
         self._metrics.session_opened(principal.role)
         self._log.info("socket_opened", user_id=str(principal.user_id), role=principal.role)
+        if self._services.revocations.refuses(principal):
+            # Since it was looked at. Once the client has been told that it is connected.
+            asyncio.get_running_loop().call_soon(self._refuse, sid, Unauthorized())
 
     async def on_disconnect(self, sid: str, reason: str) -> None:
         structlog.contextvars.bind_contextvars(socket_id=sid)
@@ -296,5 +307,17 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         if session.principal.expires_at > datetime.now(UTC):
             self._watch_expiry(sid, session)
             return
-        self._server.emit_now("error", TokenExpired().to_dict(), [sid])
+        self._refuse(sid, TokenExpired())
+
+    def _close_revoked(self) -> None:
+        self._close_where(self._services.revocations.refuses)
+
+    def _close_where(self, is_refused: Callable[[Principal], bool]) -> None:
+        refused = [sid for sid, one in self._sessions.items() if is_refused(one.principal)]
+        for sid in refused:
+            self._refuse(sid, Unauthorized())
+
+    def _refuse(self, sid: str, error: Unauthorized) -> None:
+        """Tell a socket why, and end it for good."""
+        self._server.emit_now("error", error.to_dict(), [sid])
         self._server.disconnect_now(sid)

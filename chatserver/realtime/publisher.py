@@ -16,13 +16,14 @@ from chatserver.events import (
     MessageDeleted,
     MessageSent,
     MessageUpdated,
+    NoticeSent,
     PresenceChanged,
     ReadReceipt,
     TypingChanged,
     UnreadChanged,
 )
 from chatserver.metrics import Metrics
-from chatserver.realtime.rooms import conversation_room, presence_room, user_room
+from chatserver.realtime.rooms import EVERYONE, conversation_room, presence_room, user_room
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.schemas import events as dumps
 from chatserver.schemas.objects import dump_conversation, dump_message
@@ -55,6 +56,7 @@ class SocketPublisher:
             ReadReceipt: self._read_receipt,
             UnreadChanged: self._unread_changed,
             HeadMoved: self._head_moved,
+            NoticeSent: self._notice_sent,
         }
 
     def __len__(self) -> int:
@@ -130,6 +132,11 @@ class SocketPublisher:
     def _head_moved(self, event: HeadMoved) -> None:
         emit = self._server.emit_local if event.is_local else self._server.emit_now
         emit("head", dumps.dump_head(event), [user_room(user) for user in event.participants])
+
+    def _notice_sent(self, event: NoticeSent) -> None:
+        users = event.user_ids
+        rooms = [EVERYONE] if users is None else [user_room(user) for user in users]
+        self._server.emit_now("notice", dumps.dump_notice(event), rooms)
 
     def _to_users(
         self,

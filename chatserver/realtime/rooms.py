@@ -1,7 +1,7 @@
 """Rooms: who receives what on this node, and the fan-out that encodes once."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import socketio  # type: ignore[import-untyped]
@@ -12,6 +12,9 @@ from chatserver.realtime.packets import encode_event
 if TYPE_CHECKING:
     from chatserver.realtime.peers import Peer
 
+
+EVERYONE: Final = "everyone"
+"""The room of all sockets: nobody enters or leaves it."""
 
 Filter = Callable[[Sequence[str], dict[str, Any]], dict[str, Any] | None]
 """Takes the rooms and the payload of an event that is about to be delivered: what to
@@ -38,7 +41,8 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]
 
     Knows each connected peer by its sid, and for each peer its rooms, so that a
     disconnect costs what the peer was in and not what the node has. A peer's sid
-    serves as the name of a room with that peer alone. Another namespace has nobody
+    serves as the name of a room with that peer alone, and EVERYONE is the room of all
+    of them. Another namespace has nobody
     in it.
     """
 
@@ -90,6 +94,8 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]
         return selected
 
     def _members_of(self, room: str) -> "dict[str, Peer]":
+        if room == EVERYONE:
+            return {sid: peer for sid, peer in self._peers.items() if not peer.has_left}
         members = self._members.get(room)
         if members is None:
             peer = self._peers.get(room)
@@ -191,8 +197,8 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]
         peer = self._peers.get(sid)
         if peer is None or peer.has_left or namespace != "/":
             return
-        if room in self._peers:
-            raise ValueError("cannot enter a sid room")
+        if room in self._peers or room == EVERYONE:
+            raise ValueError("cannot enter a sid room, nor that of everyone")
         members = self._members.get(room)
         if members is None:
             members = self._members[room] = {}

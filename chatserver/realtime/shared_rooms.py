@@ -10,7 +10,7 @@ import structlog
 
 from chatserver.realtime.driver import text_frame
 from chatserver.realtime.packets import EVENT_PREFIX, encode_event
-from chatserver.realtime.rooms import Filter, Rooms
+from chatserver.realtime.rooms import EVERYONE, Filter, Rooms
 
 SOCKETIO_CHANNEL: Final = "socketio"
 """What python-socketio itself has to tell goes here; so does what another process emits
@@ -55,7 +55,8 @@ class SharedRooms(Rooms, socketio.AsyncRedisManager):  # type: ignore[misc]
 
     def listen(self) -> None:
         """Hear what concerns every node; to be called once the loop runs."""
-        self._bus.listen(SOCKETIO_CHANNEL)
+        for channel in (EVERYONE, SOCKETIO_CHANNEL):
+            self._bus.listen(channel)
 
     # Fan-out
 

@@ -19,6 +19,18 @@ async def user_exists(connection: AsyncConnection, user_id: UUID) -> bool:
     return bool((await connection.execute(_EXISTS, {"id": user_id})).scalar_one())
 
 
+_MISSING = text("""
+    SELECT asked.id FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    WHERE NOT EXISTS (SELECT FROM core.users WHERE users.id = asked.id)
+""")
+
+
+async def list_missing(connection: AsyncConnection, user_ids: Collection[UUID]) -> list[UUID]:
+    """Those of `user_ids` who do not exist."""
+    result = await connection.execute(_MISSING, {"ids": list(user_ids)})
+    return [row.id for row in result]
+
+
 @dataclass(frozen=True, slots=True)
 class OwnedListing:
     """A listing and whose it is."""

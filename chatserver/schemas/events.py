@@ -8,6 +8,7 @@ from marshmallow import fields
 from chatserver.events import (
     DeliveryReceipt,
     HeadMoved,
+    NoticeSent,
     PresenceChanged,
     ReadReceipt,
     TypingChanged,
@@ -65,6 +66,14 @@ class HeadSchema(Schema):
     rev = Integer(required=True)
 
 
+class NoticeSchema(Schema):
+    content = fields.String(required=True)
+    data = fields.Dict(
+        keys=fields.String(), values=fields.Raw(allow_none=True), required=True, allow_none=True
+    )
+    timestamp = Timestamp(required=True)
+
+
 EVENTS: Mapping[str, type[Schema]] = {
     "message": MessageSchema,
     "message_updated": MessageSchema,
@@ -76,6 +85,7 @@ EVENTS: Mapping[str, type[Schema]] = {
     "read_receipt": ReadReceiptSchema,
     "unread": UnreadSchema,
     "head": HeadSchema,
+    "notice": NoticeSchema,
     "error": ErrorSchema,
 }
 """The payload of each event that the server sends."""
@@ -130,4 +140,12 @@ def dump_head(event: HeadMoved) -> dict[str, Any]:
         "conversation_id": str(event.conversation_id),
         "last_seq": event.last_seq,
         "rev": event.rev,
+    }
+
+
+def dump_notice(event: NoticeSent) -> dict[str, Any]:
+    return {
+        "content": event.content,
+        "data": None if event.data is None else dict(event.data),
+        "timestamp": timestamp(event.timestamp),
     }

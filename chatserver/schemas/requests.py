@@ -93,8 +93,8 @@ class QueryInteger(fields.Integer):
         return super()._validated(value)
 
 
-class QueryTimestamp(Timestamp):
-    """A time in a query, in UTC: neither the first nor the last day that there can be."""
+class UtcTimestamp(Timestamp):
+    """A time that has one in UTC: not the ends of the first and the last day that there can be."""
 
     def _deserialize(self, value: Any, *rest: Any, **options: Any) -> datetime:
         try:
@@ -121,7 +121,7 @@ _ONE_BOUND = "At most one of before, before_seq and after_seq."
 class HistoryQuery(Schema):
     limit = QueryInteger(load_default=50, validate=validate.Range(min=1, max=100))
     skip = QueryInteger(load_default=0, validate=validate.Range(min=0, max=MAX_SKIP))
-    before = QueryTimestamp(load_default=None, metadata={"description": _ONE_BOUND})
+    before = UtcTimestamp(load_default=None, metadata={"description": _ONE_BOUND})
     before_seq = QueryInteger(
         load_default=None,
         validate=validate.Range(min=0, max=MAX_SEQ),

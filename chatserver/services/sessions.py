@@ -2,6 +2,8 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Collection
+from typing import Final
 from uuid import UUID
 
 from chatserver.auth import TokenVerifier
@@ -9,16 +11,27 @@ from chatserver.db.engine import Database
 from chatserver.errors import Forbidden, Unauthorized
 from chatserver.models import Principal
 from chatserver.repositories import users
+from chatserver.services.revocations import RevocationService
 
 MAX_CACHED_USERS = 50_000
+
+USERS_AT_ONCE: Final = 1000
+"""How many users are asked for in one statement."""
 
 
 class SessionService:
     """Verifies tokens and that their users exist, which it believes for a while."""
 
-    def __init__(self, database: Database, verifier: TokenVerifier, user_cache_ttl: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        verifier: TokenVerifier,
+        revocations: RevocationService,
+        user_cache_ttl: float,
+    ) -> None:
         self._database = database
         self._verifier = verifier
+        self._revocations = revocations
         self._ttl = user_cache_ttl
         self._known: OrderedDict[UUID, float] = OrderedDict()
 
@@ -29,6 +42,9 @@ class SessionService:
         principal = await self._verifier.verify(token)
         if self._known.get(principal.user_id, 0.0) < time.monotonic():
             await self._look_up(principal.user_id)
+        # Last: nothing is waited for between this and the answer.
+        if self._revocations.refuses(principal):
+            raise Unauthorized
         return principal
 
     async def renew(self, principal: Principal, token: str | None) -> Principal:
@@ -40,6 +56,17 @@ class SessionService:
         if renewed.user_id != principal.user_id:
             raise Forbidden("The token is another user's.")
         return renewed
+
+    async def find_vanished(self, user_ids: Collection[UUID]) -> set[UUID]:
+        """Those of `user_ids` that no longer exist; from now on they are refused."""
+        asked, vanished = list(user_ids), set[UUID]()
+        for start in range(0, len(asked), USERS_AT_ONCE):
+            some = asked[start : start + USERS_AT_ONCE]
+            async with self._database.transaction() as connection:
+                vanished.update(await users.list_missing(connection, some))
+        for user_id in vanished:
+            self._known.pop(user_id, None)
+        return vanished
 
     async def _look_up(self, user_id: UUID) -> None:
         async with self._database.transaction() as connection:

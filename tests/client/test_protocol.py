@@ -103,6 +103,7 @@ def typescript(field: "fields.Field[Any]") -> str:
         "string": (fields.String, fields.UUID, Timestamp),
         "number": (Integer, fields.Float),
         "boolean": (Boolean,),
+        "unknown": (fields.Raw,),
     }
     return next(name for name, kind in kinds.items() if isinstance(field, kind))
 

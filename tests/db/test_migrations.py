@@ -12,7 +12,7 @@ from chatserver.db.engine import create_engine
 from chatserver.models import MessageType, Role
 from tests.kit.services import connected, running_node
 
-HEAD = "0002"
+HEAD = "0003"
 
 TABLES = {
     "alembic_version",
@@ -25,6 +25,7 @@ TABLES = {
     "participants",
     "push_notifications",
     "receipts",
+    "revocations",
     "unread_totals",
     "user_presence",
 }

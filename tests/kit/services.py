@@ -27,6 +27,7 @@ from chatserver.services.maintenance import MaintenanceService
 from chatserver.services.messages import Draft, MessageService, Sent
 from chatserver.services.presence import PresenceService
 from chatserver.services.receipts import ReceiptService
+from chatserver.services.revocations import RevocationService
 from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
@@ -101,6 +102,7 @@ class Node:
         self.receipts = ReceiptService(database, self.publisher, self.heads, settings.writer)
         self.maintenance = MaintenanceService(database, self.metrics)
         self.typing = TypingService(self.publisher)
+        self.revocations = RevocationService(database, settings.jwt.leeway)
 
     async def close(self) -> None:
         await self.receipts.close()

@@ -8,7 +8,8 @@ import pytest
 import socketio  # type: ignore[import-untyped]
 
 from chatserver.dev.redis import EmbeddedRedis
-from tests.kit.app import RunningServer
+from chatserver.models import Role
+from tests.kit.app import RunningServer, add_person
 from tests.kit.clients import open_chat
 from tests.nodes.town import Town, running_town
 
@@ -110,6 +111,24 @@ async def test_pythons_own_emitter_reaches_the_sockets_of_every_node(
     assert await town.landlord.heard("offer", 2) == [{"price": 1}, {"price": 2}]
     assert await town.tenant.heard("offer") == [{"price": 2}]
     await emitter.redis.aclose()
+
+
+async def test_a_notice_reaches_everybody_or_those_whom_it_is_for(
+    town: Town, database_url: str
+) -> None:
+    host = await add_person(database_url, Role.SERVICE)
+    for notice in (
+        {"content": "Back in five minutes"},
+        {"content": "Just you", "user_ids": [str(town.chat.landlord.id)]},
+    ):
+        assert (await town.rests[0].post("notices", host, notice)).status == 202
+    assert [each["content"] for each in await town.landlord.heard("notice", 2)] == [
+        "Back in five minutes",
+        "Just you",
+    ]
+    assert [each["content"] for each in await town.tenant.heard("notice")] == [
+        "Back in five minutes"
+    ]
 
 
 @pytest.mark.parametrize(

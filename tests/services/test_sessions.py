@@ -22,11 +22,13 @@ SECRET = "a-secret-for-tests-that-is-long-enough"
 @pytest.fixture
 async def node(database_url: str, proxy: Proxy) -> AsyncIterator[Node]:
     async with running_node(proxy.url(database_url), jwt__secret=SECRET) as node:
+        await node.revocations.poll()
         yield node
 
 
 def service(node: Node, ttl: float = 30) -> SessionService:
-    return SessionService(node.database, TokenVerifier(node.settings.jwt), ttl)
+    verifier = TokenVerifier(node.settings.jwt)
+    return SessionService(node.database, verifier, node.revocations, ttl)
 
 
 def token(user_id: UUID | str, **claims: Any) -> str:
