@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from chatserver.models import Revocation
 
 PAGE: Final = 1000
 
-_COLUMNS = "id, jti, user_id, revoked_at, expires_at, lifted_at"
+_COLUMNS = "id, jti, user_id, revoked_at, expires_at, lifted_at IS NOT NULL AS is_lifted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,11 @@ def _from_row(row: Any) -> Revocation:
         jti=row.jti,
         user_id=row.user_id,
         revoked_at=row.revoked_at,
-        expires_at=row.expires_at,
-        is_lifted=row.lifted_at is not None,
+        expires_at=_aware(row.expires_at),
+        is_lifted=row.is_lifted,
     )
+
+
+def _aware(value: datetime | None) -> datetime | None:
+    """The driver's infinity, which is also the last moment of the year 9999, is naive."""
+    return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)

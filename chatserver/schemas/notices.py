@@ -23,18 +23,18 @@ def _check_data(data: dict[str, Any]) -> None:
         raise ValidationError(f"Must not be longer than {MAX_DATA_BYTES} bytes of JSON.")
 
 
-def _depth(data: Any) -> int:
-    depth, level = 0, [data]
+def _depth(data: dict[str, Any]) -> int:
+    """How many objects and lists are inside one another, at most."""
+    depth = 0
+    level: list[Any] = [data]
     while level:
         depth += 1
-        level = [part for value in level for part in _parts(value)]
-    return depth - 1
+        level = [part for value in level for part in _parts(value) if isinstance(part, dict | list)]
+    return depth
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+    return value.values() if isinstance(value, dict) else value
 
 
 class NoticeBody(Schema):

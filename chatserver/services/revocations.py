@@ -19,10 +19,10 @@ from chatserver.errors import Forbidden, InvalidPayload, NotFound, Unavailable
 from chatserver.models import Principal, Revocation
 from chatserver.repositories import revocations
 
-POLL_INTERVAL: Final = 1.0
-POLL_TIMEOUT: Final = 1.5
-"""Seconds. Twice the first and once the second is how late a node may hear of a revocation
-when one poll is lost."""
+POLL_INTERVAL: Final = 0.75
+POLL_TIMEOUT: Final = 1.0
+"""Seconds. With one poll lost a node hears of a revocation within twice the first, the second,
+and the two seconds that it takes to give up a connection which is silent: 4.5 in all."""
 
 OVERLAP: Final = 5
 """Each poll reads what has changed since so many polls ago. After a crash PostgreSQL gives the
@@ -102,6 +102,10 @@ class RevocationService:
         self._is_behind = False
         self._listeners: list[Callable[[], None]] = []
         self._log = structlog.get_logger(__name__)
+
+    def __len__(self) -> int:
+        """How many this node holds."""
+        return len(self._known)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called whenever `refuses` may have become true of someone."""

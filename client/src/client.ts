@@ -6,7 +6,7 @@ import { Conversations } from "./conversations.js";
 import { silent, type Logger } from "./logger.js";
 import type { Store } from "./observable.js";
 import { Outbox } from "./outbox.js";
-import type { Attachment, PeerPresence } from "./protocol.js";
+import type { Attachment, NoticeEvent, PeerPresence } from "./protocol.js";
 import { Receipts } from "./receipts.js";
 import { Rest, type Fetch } from "./rest.js";
 import { Rooms } from "./rooms.js";
@@ -64,6 +64,7 @@ export class ChatClient {
   readonly #rooms: Rooms;
   readonly #sync: Sync;
   readonly #visits: Visits;
+  readonly #noticeListeners = new Set<(notice: NoticeEvent) => void>();
   #loading: Promise<void> | undefined;
   #stopWatching: (() => void) | undefined;
 
@@ -202,6 +203,15 @@ export class ChatClient {
     return this.conversations.presence.get(userId);
   }
 
+  /**
+   * Hears what the host application or an operator announces while this device is
+   * connected, until the answered function is called. Nothing is kept or repeated.
+   */
+  onNotice(listener: (notice: NoticeEvent) => void): () => void {
+    this.#noticeListeners.add(listener);
+    return () => { this.#noticeListeners.delete(listener); };
+  }
+
   #identify(userId: string): void {
     this.#identity.userId = userId;
     this.#loading ??= this.#load(`chatserver:${this.#options.url}:${userId}`);
@@ -232,6 +242,7 @@ export class ChatClient {
 
   #event(event: ServerEvent): void {
     if (event.name === "error") this.#logger.warn("The server reports an error", event.payload);
+    else if (event.name === "notice") for (const hear of [...this.#noticeListeners]) hear(event.payload);
     else this.conversations.receive(event);
   }
 

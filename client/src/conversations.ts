@@ -106,6 +106,7 @@ export class Conversations implements Store<ConversationsSnapshot> {
       case "head":
         this.get(event.payload.conversation_id).log.hint(event.payload.rev);
         break;
+      case "notice":
       case "error":
         break;
     }

@@ -291,6 +291,14 @@ export interface HeadEvent extends ConversationRef {
   rev: number;
 }
 
+/** What the host application or an operator tells everybody, or some users; best effort. */
+export interface NoticeEvent {
+  content: string;
+  /** For programs: whatever its sender put there. */
+  data: Record<string, unknown> | null;
+  timestamp: string;
+}
+
 /** Server → client: each event with its payload. */
 export interface Events {
   message: Message;
@@ -303,6 +311,7 @@ export interface Events {
   read_receipt: ReadReceipt;
   unread: UnreadEvent;
   head: HeadEvent;
+  notice: NoticeEvent;
   error: ChatError;
 }
 

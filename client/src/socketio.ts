@@ -17,7 +17,7 @@ export interface SocketOptions {
 
 const EVENTS: (keyof Events)[] = [
   "message", "message_updated", "message_deleted", "conversation", "typing", "presence",
-  "delivery_receipt", "read_receipt", "unread", "head", "error",
+  "delivery_receipt", "read_receipt", "unread", "head", "notice", "error",
 ];
 
 /** The websocket close code of a node that goes down. */

@@ -17,7 +17,10 @@ CREATE TABLE chat.revocations (
     expires_at timestamptz,
     lifted_at timestamptz,
     changed_xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    CHECK (num_nonnulls(jti, user_id) = 1)
+    CHECK (num_nonnulls(jti, user_id) = 1),
+    -- Times that the server can read, whoever wrote them.
+    CHECK (revoked_at >= '2000-01-01' AND revoked_at < '9999-12-31'),
+    CHECK (expires_at >= '2000-01-01' AND (expires_at < '10000-01-01' OR expires_at = 'infinity'))
 )
 """
 

@@ -4,6 +4,7 @@ import { ChatRequestError } from "chatserver-client";
 import { useChatClient, useUnreadCount } from "chatserver-client/react";
 import { useEffect, useRef, type ReactElement } from "react";
 
+import { Announcement } from "./announcement";
 import { Banner } from "./banner";
 import { ConversationList } from "./list/conversation_list";
 import { ListHeader } from "./list/list_header";
@@ -25,7 +26,10 @@ export function ChatScreen({ session }: { session: Session }): ReactElement {
   return (
     <div className="app" data-view={openId === null ? "list" : "conversation"}>
       <button type="button" className="skip-link" onClick={() => { pane.current?.focus(); }}>{t.skipToMessages}</button>
-      <Banner />
+      <div className="top">
+        <Banner />
+        <Announcement />
+      </div>
       <main className="columns">
         <h1 className="sr-only">{t.appName}</h1>
         <nav className="list" aria-label={t.conversations}>

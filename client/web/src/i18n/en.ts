@@ -92,6 +92,7 @@ export const en: Dictionary = {
   noInternet: "You are offline. What you write is sent when you are back.",
   serverAway: "The server cannot be reached. What you write is sent when it is back.",
   tryNow: "Try now",
+  dismissNotice: "Dismiss this notice",
   sessionEnded: "Your link has expired or is no longer valid. Open the page with a new one.",
 
   needsLink: "Open the chat from your account",

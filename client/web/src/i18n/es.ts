@@ -96,6 +96,7 @@ export const es = {
   noInternet: "Sin conexión a internet. Lo que escribas se enviará cuando vuelva.",
   serverAway: "Sin conexión con el servidor. Lo que escribas se enviará cuando vuelva.",
   tryNow: "Reintentar ahora",
+  dismissNotice: "Cerrar este aviso",
   sessionEnded: "Tu enlace ha caducado o ya no es válido. Abre la página con uno nuevo.",
 
   // Without a link
