@@ -240,6 +240,7 @@ class Node:
     def _measure(self) -> None:
         self.metrics.pool(self.settings.database.pool_size, self.database.connections_in_use())
         self.metrics.publish_queue(len(self.publisher))
+        self.metrics.revocations(len(self.revocations), self.revocations.age)
         if self.bus is not None:
             self.metrics.bus_state(self.bus.is_heard, len(self.bus))
 

@@ -70,6 +70,10 @@ class Metrics:
         self._fallbacks = counter(
             "chat_rate_limit_fallback_total", "Sends that this node counted without Redis"
         )
+        self._revocations = gauge("chat_revocations_known", "Revocations that the node holds")
+        self._revocations_age = gauge(
+            "chat_revocations_age_seconds", "Since the node last read what was revoked elsewhere"
+        )
 
     def bus_published(self) -> None:
         self._bus_published.inc({})
@@ -136,6 +140,11 @@ class Metrics:
 
     def rate_limit_fallback(self) -> None:
         self._fallbacks.inc({})
+
+    def revocations(self, known: int, age: float) -> None:
+        """`age` is in seconds since they were last read."""
+        self._revocations.set({}, known)
+        self._revocations_age.set({}, age)
 
     def on_scrape(self, collect: Callable[[], None]) -> None:
         """Have `collect` set its gauges whenever the metrics are about to be read."""

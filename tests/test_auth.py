@@ -100,18 +100,25 @@ async def with_keys(host: Host) -> AsyncIterator[MakeVerifier]:
 
 
 async def test_a_token_says_who_is_calling() -> None:
-    token = signed(role="owner", jti="a-token", exp=NOW + 3600)
+    token = signed(role="owner", jti="a-token", exp=NOW + 3600, iat=NOW - 0.5)
     principal = await TokenVerifier(settings()).verify(token)
     assert principal.user_id == USER
     assert principal.role is Role.OWNER
     assert principal.expires_at == datetime.fromtimestamp(NOW + 3600, UTC)
     assert principal.token_id == "a-token"
+    assert principal.issued_at == datetime.fromtimestamp(NOW - 0.5, UTC)
 
 
 async def test_without_a_role_the_caller_is_a_client() -> None:
     principal = await TokenVerifier(settings()).verify(signed())
     assert principal.role is Role.CLIENT
     assert principal.token_id is None
+    assert principal.issued_at is None
+
+
+@pytest.mark.parametrize("iat", ["now", True, None, [], -1, 1e300, float("nan")])
+async def test_a_time_of_issue_that_is_none_does_not_make_a_token_bad(iat: Any) -> None:
+    assert (await TokenVerifier(settings()).verify(signed(iat=iat))).issued_at is None
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -98,6 +98,7 @@ class RevocationService:
         self._own: list[Revocation] = []
         self._marks: deque[int] = deque(maxlen=OVERLAP)
         self._loaded_at = float("-inf")
+        self._read_at = time.monotonic()
         self._is_loaded = False
         self._is_behind = False
         self._listeners: list[Callable[[], None]] = []
@@ -106,6 +107,11 @@ class RevocationService:
     def __len__(self) -> int:
         """How many this node holds."""
         return len(self._known)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the table was last read."""
+        return time.monotonic() - self._read_at
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called whenever `refuses` may have become true of someone."""
@@ -180,6 +186,7 @@ class RevocationService:
                 self._log.warning("revocations_not_read")
             return
         self._is_behind = False
+        self._read_at = time.monotonic()
         if is_news:
             self._tell()
 

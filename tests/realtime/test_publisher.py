@@ -192,6 +192,19 @@ async def test_unread_counts_reach_their_owner_alone(audience: Audience) -> None
     assert not any(heard.values())
 
 
+async def test_a_notice_reaches_everybody_or_the_devices_of_some(audience: Audience) -> None:
+    payload = {"content": "Down at 14:00", "data": {"kind": "outage"}, "timestamp": TIME}
+    for users, hearers in (
+        (None, set(audience.clients)),
+        ((TENANT, uuid4(), TENANT), {"phone", "laptop"}),
+    ):
+        notice = events.NoticeSent("Down at 14:00", {"kind": "outage"}, NOW, users)
+        audience.publisher.publish(notice)
+        heard = await audience.heard()
+        assert {name for name, told in heard.items() if told} == hearers
+        assert all(heard[name] == [("notice", payload)] for name in hearers)
+
+
 async def test_typing_reaches_the_room_but_no_socket_of_the_one_who_types(
     audience: Audience,
 ) -> None:

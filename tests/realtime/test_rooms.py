@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from chatserver.realtime.rooms import conversation_room, user_room
+from chatserver.realtime.rooms import EVERYONE, conversation_room, user_room
 from tests.realtime.wire import Node, running_node
 
 ID = UUID(int=1)
@@ -32,6 +32,21 @@ async def test_a_socket_in_several_of_the_rooms_gets_one_copy(node: Node) -> Non
     assert [await one.receive(), await one.receive()] == ['42["e",{"x":1}]', '42["last",null]']
     assert [await two.receive(), await two.receive()] == ['42["e",{"x":1}]', '42["last",null]']
     assert await three.receive() == '42["last",null]'
+
+
+async def test_everyone_is_a_room_that_nobody_enters(node: Node) -> None:
+    one, two, gone = [await node.connected() for _ in range(3)]
+    await node.server.enter_room(one.sid, "a")
+    await node.server.disconnect(gone.sid)
+    assert set(node.server.sockets_in(EVERYONE)) == {one.sid, two.sid}
+    assert node.server.emit_now("e", 1, [EVERYONE]) == 2
+    assert node.server.emit_now("e", 2, ["a", EVERYONE, two.sid], skip={two.sid}) == 1
+    assert node.server.emit_now("e", 3, [EVERYONE]) == 2
+    assert [await one.receive() for _ in range(3)] == [f'42["e",{n}]' for n in (1, 2, 3)]
+    assert [await two.receive() for _ in range(2)] == [f'42["e",{n}]' for n in (1, 3)]
+    assert node.server.rooms(two.sid) == []
+    with pytest.raises(ValueError, match="everyone"):
+        await node.server.enter_room(one.sid, EVERYONE)
 
 
 async def test_skipped_sockets_get_nothing(node: Node) -> None:

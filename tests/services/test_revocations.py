@@ -297,6 +297,7 @@ async def test_what_was_revoked_while_the_database_was_away_is_heard_after(
             took = time.monotonic() - started
             assert took + 2 * revocations.POLL_INTERVAL < 5
     assert [log["event"] for log in logs] == ["revocations_not_read"]
+    assert node.revocations.age > took
     assert node.revocations.refuses(known)
     assert not node.revocations.refuses(missed)
     async with connected(database_url) as connection:
@@ -305,6 +306,7 @@ async def test_what_was_revoked_while_the_database_was_away_is_heard_after(
         await connection.execute("UPDATE chat.revocations SET changed_xid = '3'")
     proxy.heal()
     await node.revocations.poll()
+    assert node.revocations.age < 1
     assert node.revocations.refuses(missed)
 
 
