@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from chatserver.realtime.peers import Peer
 
 
-EVERYONE: Final = "everyone"
+EVERYONE: Final = "*"
 """The room of all sockets: nobody enters or leaves it."""
 
 Filter = Callable[[Sequence[str], dict[str, Any]], dict[str, Any] | None]
