@@ -1,7 +1,7 @@
 """Revocations: tokens and users that are refused, known to every node within seconds.
 
 PostgreSQL has them; each node holds them in memory, so that to verify a token asks
-nobody, and reads what has changed every second. See docs/decisions/revocations.md.
+nobody, and reads every moment what has changed. See docs/decisions/revocations.md.
 """
 
 import asyncio
