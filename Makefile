@@ -12,7 +12,7 @@ JOBS ?= 2
 NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-notifier
 export PYTHON
 
-.PHONY: help setup run test check chaos format audit clean
+.PHONY: help setup run test check chaos bench format audit clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +39,9 @@ check: setup ## Lint, check the formatting and the types
 chaos: setup ## Check the promise for long, with everything failing: 20 seeds
 	@$(BIN)/python -m tests.checker --seeds 20 --seconds 40 $(ARGS)
 
+bench: setup .venv/.bench bench/peers/node_modules/.stamp ## Measure the server beside its peers and print a table
+	@$(BIN)/python -m bench $(ARGS)
+
 format: setup ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -47,7 +50,7 @@ audit: setup ## Look for known vulnerabilities of the pinned versions
 	@$(BIN)/python .ci/audit.py
 
 clean: ## Remove all that was installed, built or cached, but not the data in .data
-	rm -rf .venv tests/js/node_modules client/node_modules client/dist client/web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv tests/js/node_modules bench/peers/node_modules client/node_modules client/dist client/web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # A stamp is newer than what it was made from, or it is made again.
@@ -61,6 +64,17 @@ clean: ## Remove all that was installed, built or cached, but not the data in .d
 tests/js/node_modules/.stamp: tests/js/package.json tests/js/package-lock.json | .venv/.stamp
 	@echo "setup: npm packages into tests/js"
 	@cd tests/js && ../../$(BIN)/python -m chatserver.dev.node npm ci --loglevel=error
+	@touch $@
+
+.venv/.bench: .venv/.stamp
+	@echo "bench: Python packages into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 \
+		--constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+bench/peers/node_modules/.stamp: bench/peers/package.json bench/peers/package-lock.json | .venv/.stamp
+	@echo "bench: npm packages into bench/peers"
+	@cd bench/peers && ../../$(BIN)/python -m chatserver.dev.node npm ci --ignore-scripts --loglevel=error
 	@touch $@
 
 # esbuild and the others bring what they need as packages; no script of theirs has to run.

@@ -1,0 +1,139 @@
+"""One round of one server: its best rate, its times at fixed rates, and what sockets cost."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import people
+from bench.crowds import Crowd
+from bench.databases import check_stored
+from bench.loads import Load, Meter, closed_loop, open_loop
+from bench.processes import measure, memory_bytes
+from bench.targets import Running, Target
+from chatserver.dev.postgres import EmbeddedPostgres
+
+COMMON_RATE = 1000.0
+"""Messages a second, the same for every server, beside half of its own best rate."""
+
+HEADROOM = 1.1
+"""A server whose best rate is not this much above a rate is not measured at it."""
+
+REST = 3.0
+"""Seconds after which memory is read, when a garbage collector may have had its turn."""
+
+FIRST_SOCKETS = 200
+"""Opened and closed before memory is read: what the first sockets load counts for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure, for how long."""
+
+    sections: frozenset[str]
+    seconds: float
+    conversations: int
+    windows: Sequence[int]
+    sockets: int
+
+    @property
+    def pairs(self) -> int:
+        return max(self.conversations, (self.sockets + 1) // 2, FIRST_SOCKETS)
+
+
+class Round:
+    """Measures one server on a database of its own each time that it is started."""
+
+    def __init__(
+        self, target: Target, postgres: EmbeddedPostgres, directory: Path, plan: Plan
+    ) -> None:
+        self._target = target
+        self._postgres = postgres
+        self._directory = directory
+        self._plan = plan
+
+    async def run(self) -> dict[str, Any]:
+        """The figures by section, as JSON has them; raises VoidRun and TargetError."""
+        figures: dict[str, Any] = {}
+        if self._plan.sections & {"throughput", "latency"}:
+            figures |= await self._messages()
+        if "sockets" in self._plan.sections:
+            figures["sockets"] = await self._sockets()
+        return figures
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[tuple[str, Running]]:
+        name = f"bench_{self._target.name.replace('-', '_')}"
+        url = await self._target.make_database(self._postgres, name, self._plan.pairs)
+        try:
+            async with self._target.launch(url, self._directory) as server:
+                yield url, server
+        finally:
+            await self._postgres.drop_database(name)
+
+    async def _messages(self) -> dict[str, Any]:
+        async with self._running() as (url, server):
+            crowd = Crowd(self._target.dialect, people.pairs(self._plan.conversations))
+            try:
+                await crowd.connect(server.port)
+                figures = await self._loads(crowd, self._meter(server))
+            finally:
+                crowd.close()
+            await check_stored(url, crowd.acknowledged)
+        return figures
+
+    def _meter(self, server: Running) -> Meter:
+        return lambda: measure(server.pids, self._postgres.pid)
+
+    async def _loads(self, crowd: Crowd, meter: Meter) -> dict[str, Any]:
+        best = await self._best(crowd, meter)
+        figures = {"throughput": asdict(best)}
+        if "latency" in self._plan.sections:
+            rates = {"half": best.acknowledged / 2, "common": COMMON_RATE}
+            for name, rate in rates.items():
+                if best.acknowledged > rate * HEADROOM:
+                    load = await open_loop(crowd, meter, rate=rate, seconds=self._plan.seconds)
+                    figures[name] = asdict(load)
+        return figures
+
+    async def _best(self, crowd: Crowd, meter: Meter) -> Load:
+        """Of the windows that are tried: some servers are faster with more on the way."""
+        loads = [
+            await closed_loop(crowd, meter, window=window, seconds=self._plan.seconds)
+            for window in self._plan.windows
+        ]
+        return max(loads, key=lambda load: load.acknowledged)
+
+    async def _sockets(self) -> dict[str, Any]:
+        """Sockets opened a second, and the bytes that each takes while it is idle."""
+        async with self._running() as (_, server):
+            await self._open_and_close(server)
+            before = _memory(server)
+            crowd = Crowd(self._target.dialect, people.pairs(self._plan.sockets // 2))
+            try:
+                began, meter = time.perf_counter(), self._meter(server)
+                used = meter()
+                await crowd.connect(server.port)
+                elapsed, used = time.perf_counter() - began, meter() - used
+                await asyncio.sleep(REST)
+                count = 2 * len(crowd.pairs)
+                return {
+                    "opened": count / elapsed,
+                    "server_cpu": used.server / count * 1e6,
+                    "memory": (_memory(server) - before) / count,
+                }
+            finally:
+                crowd.close()
+
+    async def _open_and_close(self, server: Running) -> None:
+        crowd = Crowd(self._target.dialect, people.pairs(FIRST_SOCKETS // 2))
+        await crowd.connect(server.port)
+        crowd.close()
+        await asyncio.sleep(REST)
+
+
+def _memory(server: Running) -> int:
+    return sum(map(memory_bytes, server.pids))
