@@ -118,6 +118,14 @@ async def _run(
     try:
         for statement in statements:
             await connection.execute(statement, *values)
+    finally:
+        await connection.close()
+
+
+async def refresh_statistics(url: str) -> None:
+    """Do now what autovacuum does within its first minutes, so that all plans fit the data."""
+    connection = await asyncpg.connect(plain_url(url))
+    try:
         await connection.execute("VACUUM (ANALYZE)")
         await connection.execute("CHECKPOINT")
     finally:

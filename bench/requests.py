@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
@@ -22,8 +22,8 @@ class Requests:
     async def open(cls, port: int) -> Self:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
-    async def get(self, path: str, token: str) -> tuple[bytes, float]:
-        """The body, and the seconds that it took to come; raises RequestError."""
+    async def get(self, path: str, token: str) -> tuple[Any, float]:
+        """What the body says, and the seconds that it took to come; raises RequestError."""
         request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
         began = time.perf_counter()
         self._writer.write(request.encode())
@@ -34,12 +34,7 @@ class Requests:
         if not head.startswith(b"http/1.1 200"):
             status = head.partition(b"\r\n")[0].decode()
             raise RequestError(f"{path}: {status}")
-        return body, elapsed
-
-    async def get_member(self, path: str, token: str, name: str) -> str:
-        """A member of the JSON object that is answered."""
-        body, _ = await self.get(path, token)
-        return str(orjson.loads(body)[name])
+        return orjson.loads(body), elapsed
 
     def close(self) -> None:
         self._writer.close()

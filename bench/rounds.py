@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import people
 from bench.crowds import Crowd
-from bench.databases import check_stored
+from bench.databases import check_stored, refresh_statistics
 from bench.loads import Load, Meter, closed_loop, open_loop
 from bench.processes import measure, memory_bytes
 from bench.targets import Running, Target
@@ -21,6 +21,9 @@ COMMON_RATE = 1000.0
 
 HEADROOM = 1.1
 """A server whose best rate is not this much above a rate is not measured at it."""
+
+GROWING = 2.0
+"""Seconds, after as long a warm-up, in which a new database gets its first messages."""
 
 REST = 3.0
 """Seconds after which memory is read, when a garbage collector may have had its turn."""
@@ -79,11 +82,17 @@ class Round:
             crowd = Crowd(self._target.dialect, people.pairs(self._plan.conversations))
             try:
                 await crowd.connect(server.port)
+                await self._grow(crowd, url, self._meter(server))
                 figures = await self._loads(crowd, self._meter(server))
             finally:
                 crowd.close()
             await check_stored(url, crowd.acknowledged)
         return figures
+
+    async def _grow(self, crowd: Crowd, url: str, meter: Meter) -> None:
+        """First messages that count for nothing: an empty database has plans of its own."""
+        await closed_loop(crowd, meter, window=1, seconds=GROWING)
+        await refresh_statistics(url)
 
     def _meter(self, server: Running) -> Meter:
         return lambda: measure(server.pids, self._postgres.pid)

@@ -118,6 +118,7 @@ class Caller:
         self._landlord = people.token(LANDLORD, Role.OWNER)
         self._random = random.Random(1)  # the same choice in every run
         self._cursor = ""
+        self._is_synced = False
         self._changes = 0
 
     @classmethod
@@ -162,22 +163,17 @@ class Caller:
 
     async def _sync(self) -> float:
         """The landlord's, after three conversations have changed."""
-        if not self._cursor:
-            await self._walk()
+        while not self._is_synced:
+            await self._next_page()
         self._changes += 1
         await self._database.execute(CHANGE, LANDLORD, str(self._changes), CHANGED)
-        path = f"/api/chat/sync?cursor={self._cursor}"
-        _, elapsed = await self._requests.get(path, self._landlord)
-        self._cursor = await self._requests.get_member(path, self._landlord, "cursor")
-        return elapsed
+        return await self._next_page()
 
-    async def _walk(self) -> None:
-        """Sync up to now."""
-        has_more = "True"
-        while has_more == "True":
-            path = "/api/chat/sync" + (f"?cursor={self._cursor}" if self._cursor else "")
-            has_more = await self._requests.get_member(path, self._landlord, "has_more")
-            self._cursor = await self._requests.get_member(path, self._landlord, "cursor")
+    async def _next_page(self) -> float:
+        query = f"?cursor={self._cursor}" if self._cursor else ""
+        page, elapsed = await self._requests.get(f"/api/chat/sync{query}", self._landlord)
+        self._cursor, self._is_synced = page["cursor"], not page["has_more"]
+        return elapsed
 
     async def _send(self) -> float:
         """A message over a socket, until it is acknowledged."""

@@ -77,6 +77,14 @@ FILL = (
     ) t
     ORDER BY m, n.i
     """,
+    # As if every client had sent a key.
+    """
+    INSERT INTO chat.message_keys (
+        conversation_id, sender_user_id, client_msg_id, message_id, seq, digest
+    )
+    SELECT conversation_id, sender_user_id, id, id, seq, decode(md5(id::text), 'hex')
+    FROM chat.messages
+    """,
     "DROP TABLE numbered",
 )
 

@@ -69,6 +69,7 @@ def product(**settings: str) -> Launch:
             "CHAT_JWT_SECRET": SECRET,
             "CHAT_RATE_LIMIT_MESSAGES": "",
             "CHAT_LOGGING_LEVEL": "warning",
+            "CHAT_SERVER_DRAIN_DELAY": "0",
             **settings,
         }
         command = [sys.executable, "-m", "chatserver", "serve", "--host", "127.0.0.1"]

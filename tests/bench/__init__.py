@@ -1,0 +1,1 @@
+"""Tests of the benchmark with what `make setup` installs; its figures are no test."""
