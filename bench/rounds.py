@@ -22,25 +22,26 @@ COMMON_RATE = 1000.0
 HEADROOM = 1.1
 """A server whose best rate is not this much above a rate is not measured at it."""
 
-GROWING = 2.0
-"""Seconds, after as long a warm-up, in which a new database gets its first messages."""
-
-REST = 3.0
-"""Seconds after which memory is read, when a garbage collector may have had its turn."""
-
 FIRST_SOCKETS = 200
 """Opened and closed before memory is read: what the first sockets load counts for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure, for how long."""
+    """What to measure, for how long.
+
+    In `growing` seconds, after as long a warm-up, a new database gets its first
+    messages. Memory is read `rest` seconds after the sockets were opened, when a
+    garbage collector may have had its turn.
+    """
 
     sections: frozenset[str]
     seconds: float
     conversations: int
     windows: Sequence[int]
     sockets: int
+    growing: float = 2.0
+    rest: float = 3.0
 
     @property
     def pairs(self) -> int:
@@ -91,7 +92,7 @@ class Round:
 
     async def _grow(self, crowd: Crowd, url: str, meter: Meter) -> None:
         """First messages that count for nothing: an empty database has plans of its own."""
-        await closed_loop(crowd, meter, window=1, seconds=GROWING)
+        await closed_loop(crowd, meter, window=1, seconds=self._plan.growing)
         await refresh_statistics(url)
 
     def _meter(self, server: Running) -> Meter:
@@ -127,7 +128,7 @@ class Round:
                 used = meter()
                 await crowd.connect(server.port)
                 elapsed, used = time.perf_counter() - began, meter() - used
-                await asyncio.sleep(REST)
+                await asyncio.sleep(self._plan.rest)
                 count = 2 * len(crowd.pairs)
                 return {
                     "opened": count / elapsed,
@@ -141,7 +142,7 @@ class Round:
         crowd = Crowd(self._target.dialect, people.pairs(FIRST_SOCKETS // 2))
         await crowd.connect(server.port)
         crowd.close()
-        await asyncio.sleep(REST)
+        await asyncio.sleep(self._plan.rest)
 
 
 def _memory(server: Running) -> int:

@@ -30,10 +30,12 @@ from chatserver.dev.postgres import EmbeddedPostgres
 
 PLAN = Plan(
     frozenset({"throughput", "latency", "sockets"}),
-    seconds=0.5,
+    seconds=0.3,
     conversations=10,
     windows=[1],
     sockets=100,
+    growing=0.2,
+    rest=0.2,
 )
 
 
