@@ -62,12 +62,18 @@ class Crowd:
         self.failure: VoidRun | None = None
 
     async def connect(self, port: int) -> None:
-        """Connect everybody; returns when the server has welcomed all of them."""
+        """Connect everybody; returns when the server has welcomed all of them.
+
+        Raises VoidRun when somebody is not let in.
+        """
         limit = asyncio.Semaphore(AT_ONCE)
         members = [(member, index) for index, pair in enumerate(self.pairs) for member in pair]
-        async with asyncio.TaskGroup() as group:
-            for member, index in members:
-                group.create_task(self._connect(member, index, port, limit))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for member, index in members:
+                    group.create_task(self._connect(member, index, port, limit))
+        except ExceptionGroup as errors:
+            raise VoidRun(f"not connected: {errors.exceptions[0]!r}") from errors
 
     async def _connect(
         self, member: Member, index: int, port: int, limit: asyncio.Semaphore

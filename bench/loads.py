@@ -31,7 +31,6 @@ class Load:
     acknowledgement_p50: float
     acknowledgement_p99: float
     lag_p99: float
-    disordered: int
 
 
 Meter = Callable[[], Usage]
@@ -128,7 +127,6 @@ def _load(crowd: Crowd, first: _Sample, last: _Sample, lags: "array[float]") -> 
         acknowledgement_p50=quantile(answers, 0.5) * 1000,
         acknowledgement_p99=quantile(answers, 0.99) * 1000,
         lag_p99=quantile(sorted(lags), 0.99) * 1000,
-        disordered=crowd.disordered,
     )
 
 

@@ -85,6 +85,7 @@ class Round:
                 await crowd.connect(server.port)
                 await self._grow(crowd, url, self._meter(server))
                 figures = await self._loads(crowd, self._meter(server))
+                figures["order"] = {"disordered": crowd.disordered}
             finally:
                 crowd.close()
             await check_stored(url, crowd.acknowledged)

@@ -23,6 +23,7 @@ ROWS: Sequence[Row] = (
     ("p99.9, ms", "common", "delivery_p999", 1, ",.1f"),
     ("server CPU there, µs for a message", "common", "server_cpu", 1, ",.0f"),
     ("PostgreSQL CPU there, µs for a message", "common", "postgres_cpu", 1, ",.0f"),
+    ("messages that came in the wrong order", "order", "disordered", 1, ",.0f"),
     ("memory of an idle websocket, KiB", "sockets", "memory", 1024, ",.1f"),
     ("sockets opened/s", "sockets", "opened", 1, ",.0f"),
     ("server CPU, µs for a socket opened", "sockets", "server_cpu", 1, ",.0f"),
@@ -43,8 +44,8 @@ def _machine(results: Results) -> str:
         f"{machine['date']}, commit {machine['commit']}: {machine['cores']} cores "
         f"({machine['processor']}), {machine['memory']}; Python {machine['python']}, "
         f"Node.js {machine['node']}, PostgreSQL {machine['postgres']}. "
-        f"Medians of {rounds['rounds']} rounds of {rounds['seconds']} s, "
-        f"{rounds['pairs']} pairs of people."
+        f"Rounds: {rounds['rounds']}, of which the medians; "
+        f"each load: {rounds['seconds']} s, {rounds['pairs']} pairs of people."
     )
 
 
