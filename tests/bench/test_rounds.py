@@ -83,6 +83,36 @@ async def test_a_pause_of_the_server_is_in_every_message_that_was_due_meanwhile(
     assert measured.delivery_p99 > 900
 
 
+async def test_a_late_generator_is_in_every_message_that_was_due_meanwhile(
+    bench_postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    async with product(bench_postgres, tmp_path, people.pairs(10)) as (_, _, crowd):
+        load = asyncio.create_task(open_loop(crowd, nothing_used, rate=100, seconds=2))
+        await asyncio.sleep(2.5)
+        time.sleep(1)  # noqa: ASYNC251
+        measured = await load
+    assert sum(seconds > 0.25 for seconds in crowd.times.delivery) > 60
+    assert measured.lag_p99 > 900
+
+
+async def test_a_message_that_comes_twice_voids_the_run(
+    bench_postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    async with product(bench_postgres, tmp_path, people.pairs(1)) as (_, _, crowd):
+        socket = crowd.pairs[0][1].socket
+        assert socket is not None
+        receive = socket.receive
+
+        def receive_twice(packet: bytes) -> None:
+            receive(packet)
+            receive(packet)
+
+        socket.receive = receive_twice
+        crowd.send(0, time.perf_counter())
+        with pytest.raises(VoidRun, match="1 copies and 2 deliveries"):
+            await crowd.settle()
+
+
 async def test_a_message_that_is_not_stored_voids_the_run(
     bench_postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
