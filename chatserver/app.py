@@ -14,9 +14,7 @@ from chatserver.api import ApiServices, setup_api
 from chatserver.api.jwks_fetch import fetch_key_set
 from chatserver.api.pages import setup_pages
 from chatserver.auth import TokenVerifier
-from chatserver.backplane.memory import PresenceLeases, RateLimits
-from chatserver.backplane.redis_bus import RedisBus
-from chatserver.backplane.redis_links import RedisLinks
+from chatserver.backplane.backplanes import Backplane
 from chatserver.connections import SERVER_NAME
 from chatserver.db.engine import Database, create_engine, one_line
 from chatserver.db.host import HostTables
@@ -69,14 +67,14 @@ class Node:
         settings: Settings,
         host: HostTables,
         database: Database,
-        redis: RedisLinks | None = None,
+        backplane: Backplane,
+        metrics: Metrics,
     ) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = metrics
         self.database = database
-        self.redis = redis
-        self.bus = self._create_bus(redis) if redis is not None else None
-        self.rooms = self._create_rooms()
+        self.backplane = backplane
+        self.rooms = _create_rooms(backplane)
         self.origins = OriginPolicy(settings.cors.origins, settings.server.trusted_proxies)
         self.server = ChatSocketServer(
             settings.realtime,
@@ -100,7 +98,7 @@ class Node:
         )
         self.presence = PresenceService(
             database,
-            PresenceLeases(),
+            backplane.leases,
             self.publisher,
             settings.presence,
             max_sockets=settings.realtime.max_sockets_per_user,
@@ -111,7 +109,7 @@ class Node:
             self.writer,
             self.publisher,
             self.heads,
-            RateLimits(settings.rate_limit.messages),
+            backplane.limits,
             settings.messages,
         )
         self.receipts = ReceiptService(database, self.publisher, self.heads, settings.writer)
@@ -122,7 +120,7 @@ class Node:
             max_answer_bytes=settings.realtime.max_queue_bytes // 2,
         )
         self.maintenance = MaintenanceService(database, self.metrics)
-        self.readiness = Readiness(database, self._hears_others)
+        self.readiness = Readiness(database, backplane.is_ready)
         self.namespace = ChatNamespace(
             self.server,
             SocketServices(
@@ -139,25 +137,8 @@ class Node:
             self.metrics,
         )
         self.server.register_namespace(self.namespace)
-        self.sweeps = (
-            SweepService(database, self.publisher, self.bus, self.namespace.open_users)
-            if self.bus is not None
-            else None
-        )
         self.metrics.on_scrape(self._measure)
         self.app = self._create_app()
-
-    def _create_bus(self, redis: RedisLinks) -> RedisBus:
-        prefix = self.settings.redis.prefix
-        return RedisBus(redis.connect, prefix, self.metrics, plain=[SOCKETIO_CHANNEL])
-
-    def _create_rooms(self) -> Rooms:
-        filters = {"unread": LatestUnread().admit}
-        return Rooms(filters) if self.bus is None else SharedRooms(self.bus, filters)
-
-    async def _hears_others(self) -> bool:
-        """A node alone has its memory as its backplane: always there."""
-        return self.bus is None or self.bus.is_heard
 
     def _create_app(self) -> web.Application:
         app = web.Application(client_max_size=self.settings.server.max_body_bytes)
@@ -198,10 +179,8 @@ class Node:
             (POLL_INTERVAL, self.revocations.poll),
             (USER_CHECK, self._close_vanished),
         ]
-        if isinstance(self.rooms, SharedRooms) and self.bus is not None and self.sweeps is not None:
-            self.bus.start(self.rooms.receive, self.sweeps.doubt)
-            self.rooms.listen()
-            work.append((SWEEP_TICK, self.sweeps.tick))
+        if isinstance(self.rooms, SharedRooms):
+            work.append((SWEEP_TICK, self._share(self.rooms).tick))
         tasks = [asyncio.create_task(_repeat(interval, action)) for interval, action in work]
         yield
         for task in tasks:
@@ -209,6 +188,15 @@ class Node:
         for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
+
+    def _share(self, rooms: SharedRooms) -> SweepService:
+        """Begin to hear other nodes; the sweeps find what is not heard."""
+        bus = self.backplane.bus
+        assert bus is not None
+        sweeps = SweepService(self.database, self.publisher, bus, self.namespace.open_users)
+        bus.start(rooms.receive, sweeps.doubt, plain=[SOCKETIO_CHANNEL])
+        rooms.listen()
+        return sweeps
 
     async def _renew_leases(self) -> None:
         await self.presence.renew(self.namespace.open_sockets())
@@ -227,10 +215,7 @@ class Node:
         await self.writer.close()
         await self.heads.close()
         self.publisher.flush()
-        if self.bus is not None:
-            await self.bus.close()
-        if self.redis is not None:
-            await self.redis.close()
+        await self.backplane.close()
         await self.server.shutdown()
         await self.verifier.close()
         await self.http.close()
@@ -241,8 +226,13 @@ class Node:
         self.metrics.pool(self.settings.database.pool_size, self.database.connections_in_use())
         self.metrics.publish_queue(len(self.publisher))
         self.metrics.revocations(len(self.revocations), self.revocations.age)
-        if self.bus is not None:
-            self.metrics.bus_state(self.bus.is_heard, len(self.bus))
+        if (bus := self.backplane.bus) is not None:
+            self.metrics.bus_state(
+                is_heard=bus.is_heard,
+                unconfirmed=len(bus),
+                published=bus.published,
+                received=bus.received,
+            )
 
 
 async def create_node(settings: Settings) -> Node:
@@ -250,7 +240,11 @@ async def create_node(settings: Settings) -> Node:
 
     Raises StartError when it is not. A Redis need not be reachable.
     """
-    redis = _redis_links(settings)
+    metrics = Metrics()
+    try:
+        backplane = Backplane.create(settings, metrics)
+    except ValueError as error:
+        raise StartError(f"CHAT_REDIS_URL cannot be used: {error}") from None
     engine = create_engine(
         settings.database.url,
         pool_size=settings.database.pool_size,
@@ -262,16 +256,12 @@ async def create_node(settings: Settings) -> Node:
     except BaseException:
         await engine.dispose()
         raise
-    return Node(settings, host, Database(engine), redis)
+    return Node(settings, host, Database(engine), backplane, metrics)
 
 
-def _redis_links(settings: Settings) -> RedisLinks | None:
-    if not settings.redis.url:
-        return None
-    try:
-        return RedisLinks(settings.redis.url)
-    except ValueError as error:
-        raise StartError(f"CHAT_REDIS_URL cannot be used: {error}") from None
+def _create_rooms(backplane: Backplane) -> Rooms:
+    filters = {"unread": LatestUnread().admit}
+    return Rooms(filters) if backplane.bus is None else SharedRooms(backplane.bus, filters)
 
 
 async def _inspect(engine: AsyncEngine) -> HostTables:

@@ -1,6 +1,6 @@
 """Prometheus metrics: what they are called, what they count, and how they are rendered."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
 from aioprometheus.renderer import render
@@ -75,15 +75,14 @@ class Metrics:
             "chat_revocations_age_seconds", "Since the node last read what was revoked elsewhere"
         )
 
-    def bus_published(self) -> None:
-        self._bus_published.inc({})
-
-    def bus_received(self, source: str) -> None:
-        self._bus_received.inc({"source": source})
-
-    def bus_state(self, is_heard: bool, unconfirmed: int) -> None:
+    def bus_state(
+        self, *, is_heard: bool, unconfirmed: int, published: int, received: Mapping[str, int]
+    ) -> None:
         self._bus_heard.set({}, int(is_heard))
         self._bus_waiting.set({}, unconfirmed)
+        self._bus_published.set({}, published)
+        for source, count in received.items():
+            self._bus_received.set({"source": source}, count)
 
     def session_opened(self, role: Role) -> None:
         """A socket has proven who it is."""

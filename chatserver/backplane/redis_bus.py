@@ -7,8 +7,9 @@ something are told since when.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from typing import Final, Protocol
+from typing import Final
 from uuid import uuid4
 
 import orjson
@@ -35,15 +36,6 @@ found by those who missed it."""
 MAX_NODES: Final = 1000
 
 
-class BusObserver(Protocol):
-    """Told what an operator counts. Calls must not raise."""
-
-    def bus_published(self) -> None: ...
-
-    def bus_received(self, source: str) -> None:
-        """`source` is "own" (an echo), "other", "repeated" or "invalid"."""
-
-
 def _ignore(*_: object) -> None:
     """Nobody listens yet."""
 
@@ -67,18 +59,15 @@ class RedisBus:
         self,
         connect: Callable[[], AbstractConnection],
         prefix: str,
-        observer: BusObserver,
-        *,
-        plain: Collection[str] = (),
     ) -> None:
-        """On the channels `plain`, what comes from no node counts as well."""
         self.node_id = uuid4()
         self._receive: Callable[[str, bytes], None] = _ignore
         self._doubt: Callable[[float], None] = _ignore
-        self._observer = observer
+        self.published = 0
+        self.received: Counter[str] = Counter()
         self._prefix = f"{prefix}:".encode()
         self._canary_channel = self._prefix + b"nodes"
-        self._plain = {self._prefix + channel.encode() for channel in plain}
+        self._plain: set[bytes] = set()
         self._own = f"{self.node_id.hex}:".encode()
         self._number = 0
         self._channels = RedisChannels(
@@ -106,15 +95,23 @@ class RedisBus:
         """How many messages Redis has not confirmed."""
         return len(self._channels)
 
-    def start(self, receive: Callable[[str, bytes], None], doubt: Callable[[float], None]) -> None:
+    def start(
+        self,
+        receive: Callable[[str, bytes], None],
+        doubt: Callable[[float], None],
+        *,
+        plain: Collection[str] = (),
+    ) -> None:
         """Connect, and stay connected, until `close`.
 
-        `receive(channel, body)` is called for each message of another node.
-        `doubt(since)` says that messages may be missing that were published after
-        `since`, a time of `time.monotonic`; it is repeated for as long as that may go on.
+        `receive(channel, body)` is called for each message of another node, and on the
+        channels `plain` also for what comes from no node. `doubt(since)` says that
+        messages may be missing that were published after `since`, a time of
+        `time.monotonic`; it is repeated for as long as that may go on.
         """
         self._receive = receive
         self._doubt = doubt
+        self._plain = {self._prefix + channel.encode() for channel in plain}
         self._channels.listen(self._canary_channel)
         self._channels.start()
         self._task = asyncio.create_task(self._watch())
@@ -140,7 +137,7 @@ class RedisBus:
         message = b"%b%d\n%b" % (self._own, self._number, body)
         for channel in channels:
             self._channels.publish(self._prefix + channel.encode(), message)
-            self._observer.bus_published()
+            self.published += 1
 
     def listen(self, channel: str) -> asyncio.Future[None]:
         """Receive from `channel` from now on; done when Redis has confirmed it."""
@@ -153,7 +150,7 @@ class RedisBus:
         if channel == self._canary_channel:
             self._take_canary(message)
         elif message.startswith(self._own):
-            self._observer.bus_received("own")
+            self.received["own"] += 1
         else:
             self._take_other(channel, message)
 
@@ -164,15 +161,15 @@ class RedisBus:
             node, number = self._node(node_id), int(digits)
             if number <= node.newest:
                 # It came on another channel already, or was sent again.
-                self._observer.bus_received("repeated")
+                self.received["repeated"] += 1
                 return
             node.newest = number
         elif channel in self._plain:
             body = message
         else:
-            self._observer.bus_received("invalid")
+            self.received["invalid"] += 1
             return
-        self._observer.bus_received("other")
+        self.received["other"] += 1
         self._hand_over(channel, body)
 
     def _hand_over(self, channel: bytes, body: bytes) -> None:
@@ -243,7 +240,7 @@ class RedisBus:
             canary = orjson.loads(message)
             node_id: bytes = canary["node"].encode()
         except (ValueError, TypeError, KeyError, AttributeError):
-            self._observer.bus_received("invalid")
+            self.received["invalid"] += 1
             return
         if node_id == self.node_id.hex.encode():
             self._hear_self(canary.get("number"))

@@ -37,7 +37,7 @@ class Town:
         assert answer["ok"], answer
 
     def hears(self, node: int) -> bool:
-        bus = self.nodes[node].node.bus
+        bus = self.nodes[node].node.backplane.bus
         assert bus is not None
         return bus.is_heard
 

@@ -1,0 +1,57 @@
+"""The backplane of a node: its own memory, or what it shares with others through Redis."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from chatserver.backplane.leases import Leases
+from chatserver.backplane.limits import Limits
+from chatserver.backplane.memory import PresenceLeases, RateLimits
+from chatserver.backplane.redis_bus import RedisBus
+from chatserver.backplane.redis_leases import RedisLeases
+from chatserver.backplane.redis_limits import RedisRateLimits
+from chatserver.backplane.redis_links import RedisLinks
+from chatserver.metrics import Metrics
+from chatserver.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Backplane:
+    """`bus` is None for a node alone."""
+
+    leases: Leases
+    limits: Limits
+    bus: RedisBus | None = None
+    links: RedisLinks | None = None
+
+    @classmethod
+    def create(cls, settings: Settings, metrics: Metrics) -> Self:
+        """The one that `settings` ask for; connected to nobody yet.
+
+        Raises ValueError for a URL of Redis that cannot be used.
+        """
+        limit = settings.rate_limit.messages
+        if not settings.redis.url:
+            return cls(PresenceLeases(), RateLimits(limit))
+        prefix = settings.redis.prefix
+        links = RedisLinks(settings.redis.url)
+        bus = RedisBus(links.connect, prefix)
+
+        def is_available() -> bool:
+            return bus.is_heard
+
+        return cls(
+            RedisLeases(links.client, prefix, is_available),
+            RedisRateLimits(limit, links.client, prefix, metrics, is_available),
+            bus,
+            links,
+        )
+
+    async def is_ready(self) -> bool:
+        """Whether this node hears the others; a node alone always does."""
+        return self.bus is None or self.bus.is_heard
+
+    async def close(self) -> None:
+        if self.bus is not None:
+            await self.bus.close()
+        if self.links is not None:
+            await self.links.close()
