@@ -1,0 +1,47 @@
+"""The kit's cluster: nodes that die and come back, and lose their parts one by one."""
+
+import asyncio
+from pathlib import Path
+
+from aiohttp import ClientSession
+
+from chatserver.dev.redis import EmbeddedRedis
+from tests.kit.clients import TIMEOUT, Rest
+from tests.kit.cluster import running_cluster
+
+
+async def test_a_killed_node_comes_back_at_its_place(database_url: str, tmp_path: Path) -> None:
+    async with (
+        EmbeddedRedis() as redis,
+        running_cluster(database_url, redis.url, tmp_path, nodes=2) as cluster,
+        ClientSession() as http,
+    ):
+        balanced = Rest(http, cluster.balancer.base_url)
+        assert (await balanced.get("/readyz")).status == 200
+        first = cluster.nodes[0]
+        pid = first.server.process.pid
+        first.kill()
+        assert (await balanced.get("/readyz")).status == 200
+        await first.restart()
+        assert first.server.process.pid != pid
+        assert (await Rest(http, first.base_url).get("/readyz")).status == 200
+
+
+async def test_one_node_alone_can_lose_the_database(database_url: str, tmp_path: Path) -> None:
+    async with (
+        EmbeddedRedis() as redis,
+        running_cluster(
+            database_url, redis.url, tmp_path, nodes=2, has_proxies=True, has_balancer=False
+        ) as cluster,
+        ClientSession() as http,
+    ):
+        first, second = (Rest(http, node.base_url) for node in cluster.nodes)
+        cluster.nodes[0].database.refuse()
+        async with asyncio.timeout(TIMEOUT):  # what /readyz says may be half a second old
+            while True:
+                if (await first.get("/readyz")).status == 503:
+                    break
+                await asyncio.sleep(0.05)
+        assert (await second.get("/readyz")).status == 200
+        cluster.nodes[0].database.heal()
+        await cluster.nodes[0].server.wait_ready()
