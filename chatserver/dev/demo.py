@@ -1,4 +1,4 @@
-"""Demo data of `chatserver dev`: who chats there, and about what."""
+"""Demo data of `chatserver dev` and `cluster`: who chats there, and about what."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,13 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chatserver.backplane.memory import PresenceLeases
-from chatserver.db.engine import Database
+from chatserver.db.engine import Database, create_engine
 from chatserver.db.host import HostTables
+from chatserver.db.migrations import upgrade
 from chatserver.events import Event
 from chatserver.models import Principal, Role
 from chatserver.services.conversations import ConversationService
 from chatserver.services.presence import PresenceService
-from chatserver.settings import PresenceSettings
+from chatserver.settings import PresenceSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,20 @@ _INSERT_LISTING = text(
     "INSERT INTO core.listings (id, owner_user_id, title, price, currency)"
     " VALUES (:id, :owner_user_id, :title, :price, :currency) ON CONFLICT DO NOTHING"
 )
+
+
+async def prepare_demo(settings: Settings) -> UUID:
+    """Migrate the database, and put the demo there; answers the id of its conversation.
+
+    Safe to repeat; to be called before a server starts.
+    """
+    await upgrade(settings.database.url)
+    engine = create_engine(settings.database.url, pool_size=1)
+    try:
+        await load_demo(engine)
+        return await open_demo_conversation(engine, settings.presence)
+    finally:
+        await engine.dispose()
 
 
 async def load_demo(engine: AsyncEngine) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatserver.dev.demo import DEMO_LISTINGS, LANDLORD, TENANT, load_demo, open_demo_conversation
-from chatserver.dev.server import page_link
+from chatserver.dev.manifests import page_link
 from tests.kit.services import settings_for
 
 

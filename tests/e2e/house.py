@@ -9,7 +9,7 @@ from uuid import UUID
 
 from aiohttp import ClientSession
 
-from chatserver.dev.server import page_link
+from chatserver.dev.manifests import page_link
 from tests.kit.app import Person
 from tests.kit.clients import Chat, Rest, open_chat
 from tests.kit.processes import ServerProcess, free_port, serving

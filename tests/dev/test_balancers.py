@@ -1,0 +1,34 @@
+"""What becomes of a shipped configuration: its addresses, and nothing else."""
+
+import difflib
+import re
+
+import pytest
+
+from chatserver.dev.balancers import render
+from chatserver.setting_sources import config_directory
+
+ADDRESS = re.compile(r"\s*(server|bind|listen) ")
+
+
+@pytest.mark.parametrize("name", ["haproxy.cfg", "nginx.conf"])
+@pytest.mark.parametrize("nodes", [[4001], [4001, 4002, 4003, 4004, 4005]], ids=len)
+def test_only_lines_with_addresses_change(name: str, nodes: list[int]) -> None:
+    shipped = (config_directory() / name).read_text("utf-8")
+    rendered = render(shipped, 9000, nodes)
+    changes = difflib.ndiff(shipped.splitlines(), rendered.splitlines())
+    changed = [line[2:] for line in changes if line[0] in "+-"]
+    assert all(ADDRESS.match(line) for line in changed)
+    # Each node is in both groups, and nobody else is.
+    assert sorted(re.findall(r"^ +server .*?127\.0\.0\.1:(\d+)", rendered, re.MULTILINE)) == sorted(
+        str(port) for port in nodes * 2
+    )
+    assert re.findall(r"^ +(?:bind|listen) (.*?);?$", rendered, re.MULTILINE) == ["127.0.0.1:9000"]
+
+
+def test_a_node_has_one_name_in_all_lines_about_it() -> None:
+    text = render((config_directory() / "haproxy.cfg").read_text("utf-8"), 9000, [4001, 4002])
+    assert re.findall(r"server chat2 .*", text) == [
+        "server chat2 127.0.0.1:4002 check",
+        "server chat2 127.0.0.1:4002 cookie chat2 track nodes/chat2",
+    ]
