@@ -3,12 +3,18 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from chatserver.setting_sources import config_directory
 from tests.e2e.balanced import (
     BALANCERS,
     Site,
@@ -19,9 +25,10 @@ from tests.e2e.balanced import (
     running_site,
 )
 from tests.e2e.node_client import NodeClient
-from tests.kit.balancer import Balancer, running_haproxy
+from tests.kit.balancer import CARELESS, Balancer, running_haproxy
 from tests.kit.clients import TIMEOUT, Rest, open_chat
 from tests.kit.postgres import Databases
+from tests.kit.processes import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -131,7 +138,7 @@ async def test_without_stickiness_websockets_work_and_polling_gets_a_clear_answe
     js: NodeClient, site: Site, tmp_path: Path
 ) -> None:
     ports = [node.port for node in site.nodes]
-    async with running_haproxy(ports, tmp_path, is_careless=True) as careless:
+    async with running_haproxy(ports, tmp_path, CARELESS) as careless:
         for person in site.chat.people * 2:
             socket = await js.connected(careless.base_url, person, transports=["websocket"])
             assert await socket.code("nonsense", {}) == "unknown_event"
@@ -197,11 +204,12 @@ async def test_what_is_too_large_gets_the_answer_of_the_node(
     assert (refused.status, refused.body["code"]) == (413, "payload_too_large")
 
 
-async def test_whoever_speaks_too_slowly_is_let_go(site: Site, balancer: Balancer) -> None:
+async def test_whoever_speaks_too_slowly_is_let_go(site: Site) -> None:
     token = site.chat.tenant.token()
     head = f"POST /api/chat/conversations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
     body = f"{head}Content-Type: application/json\r\nContent-Length: 999\r\n\r\n{{"
-    times = await asyncio.gather(drip(balancer.port, head), drip(balancer.port, body))
+    ports = [balancer.port for balancer in site.balancers.values()]
+    times = await asyncio.gather(*(drip(port, text) for port in ports for text in (head, body)))
     assert max(times) < SLOWEST_END + 1
 
 
@@ -239,3 +247,51 @@ async def test_no_token_is_in_the_log_of_a_balancer(site: Site, balancer: Balanc
 async def test_metrics_are_there_for_this_network(balancer: Balancer) -> None:
     async with ClientSession() as http, http.get(f"{balancer.base_url}/metrics") as response:
         assert response.status == 200
+
+
+async def test_over_tls_haproxys_cookie_is_for_front_ends_of_other_origins_too(
+    js: NodeClient, site: Site, tmp_path: Path
+) -> None:
+    """With the line for TLS that the configuration has as a comment."""
+    certificates = tmp_path / "certs"
+    certificates.mkdir()
+    (certificates / "chat.pem").write_bytes(certificate())
+    port = free_port()
+    shipped = (config_directory() / "haproxy.cfg").read_text("utf-8")
+    template = shipped.replace(
+        "# bind :443 ssl crt /etc/haproxy/certs/ ",
+        f"bind 127.0.0.1:{port} ssl crt {certificates}/ ",
+    )
+    async with running_haproxy([node.port for node in site.nodes], tmp_path, template) as haproxy:
+        for base_url, words in (
+            (f"https://127.0.0.1:{port}", "path=/; HttpOnly; Secure; SameSite=None"),
+            (haproxy.base_url, "path=/; HttpOnly"),
+        ):
+            url = f"{base_url}/socket.io/?EIO=4&transport=polling"
+            async with client_at("127.0.4.1") as http, http.get(url, ssl=False) as response:
+                name, _, attributes = response.headers["Set-Cookie"].partition("; ")
+                assert name in ("chat_node=chat1", "chat_node=chat2")
+                assert attributes == words
+        for transports in TRANSPORTS:
+            socket = await js.connected(
+                f"https://127.0.0.1:{port}", site.chat.tenant, transports=transports,
+                withCredentials=True, rejectUnauthorized=False,
+            )  # fmt: skip
+            assert await socket.code("nonsense", {}) == "unknown_event"
+
+
+def certificate() -> bytes:
+    """One for 127.0.0.1 that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    return signed.public_bytes(pem) + key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

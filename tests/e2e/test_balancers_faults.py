@@ -18,8 +18,11 @@ from tests.kit.postgres import Databases
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DRAIN_DELAY = 4.0
+DRAIN_DELAY = 3.0
 """Seconds; longer than in production, so that what comes too late is seen."""
+
+NGINX_FORGETS = 3.1
+"""Seconds until it tries a node again that did not answer: `fail_timeout`."""
 
 NOTICED = 2.0
 """Seconds from SIGTERM, within which HAProxy has to send nobody to that node any more."""
@@ -40,10 +43,11 @@ def balancer(site: Site, request: pytest.FixtureRequest) -> Balancer:
     return site.balancers[request.param]
 
 
-async def until_up(site: Site) -> None:
-    """Both nodes run and HAProxy knows; nginx has forgotten that one did not (3 s)."""
+async def until_up(site: Site, balancer: Balancer) -> None:
+    """Both nodes run, and the balancer has noticed."""
     await until(site, lambda states: states == ["UP", "UP"])
-    await asyncio.sleep(3.1)
+    if balancer is not site.haproxy:
+        await asyncio.sleep(NGINX_FORGETS)
 
 
 async def until(site: Site, wanted: Callable[[list[str]], bool]) -> None:
@@ -85,7 +89,7 @@ async def rest_load(site: Site, balancer: Balancer) -> AsyncIterator[list[tuple[
 async def test_while_a_node_drains_and_ends_no_request_fails(
     site: Site, balancer: Balancer
 ) -> None:
-    await until_up(site)
+    await until_up(site, balancer)
     leaving = site.nodes[0]
     async with rest_load(site, balancer) as answers:
         await asyncio.sleep(0.5)
@@ -102,7 +106,7 @@ async def test_while_a_node_drains_and_ends_no_request_fails(
 async def test_haproxy_sends_nothing_new_to_a_draining_node_and_keeps_what_it_has(
     js: NodeClient, site: Site
 ) -> None:
-    await until_up(site)
+    await until_up(site, site.haproxy)
     base_url, leaving = site.haproxy.base_url, site.nodes[0]
     async with client_at("127.0.0.1", keeps_cookies=True) as http:
         http.headers["Cookie"] = "chat_node=chat1"
@@ -137,7 +141,7 @@ async def test_haproxy_sends_nothing_new_to_a_draining_node_and_keeps_what_it_ha
 async def test_when_a_node_is_killed_new_requests_go_elsewhere_at_once(
     js: NodeClient, site: Site, balancer: Balancer
 ) -> None:
-    await until_up(site)
+    await until_up(site, balancer)
     person = site.chat.tenant
     sockets = [
         await js.connected(balancer.base_url, person, transports=transports)
@@ -167,7 +171,7 @@ async def test_when_a_node_is_killed_new_requests_go_elsewhere_at_once(
 async def test_without_any_node_the_answer_is_the_error_of_the_api(
     site: Site, balancer: Balancer
 ) -> None:
-    await until_up(site)
+    await until_up(site, balancer)
     for node in site.nodes:
         node.kill()
     token = site.chat.tenant.token()

@@ -20,7 +20,7 @@ from typing import Literal
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from chatserver.dev.balancers import haproxy_config, render
+from chatserver.dev.balancers import render
 from chatserver.dev.processes import Watcher
 from chatserver.setting_sources import config_directory
 from tests.kit.clients import TIMEOUT
@@ -44,7 +44,7 @@ backend nodes
     balance roundrobin
     server chat1 chat1:8080
 """
-"""A balancer as a newcomer writes it: every request to the next node."""
+"""A template: a balancer as a newcomer writes it, each request to the next node."""
 
 
 def find_program(name: str) -> str:
@@ -118,15 +118,16 @@ class HaProxy(Balancer):
 
 @asynccontextmanager
 async def running_haproxy(
-    nodes: Sequence[int], directory: Path, *, is_careless: bool = False
+    nodes: Sequence[int], directory: Path, template: str | None = None
 ) -> AsyncIterator[HaProxy]:
     """In front of these ports of 127.0.0.1, answering; what it writes is in `directory`.
 
-    `is_careless`: round robin without any stickiness, instead of our configuration.
+    `template` is a configuration like ours, to be used in its place.
     """
     program, port = find_program("haproxy"), free_port()
+    shipped = (config_directory() / "haproxy.cfg").read_text("utf-8")
     config = directory / f"haproxy-{port}.cfg"
-    config.write_text(render(CARELESS, port, nodes) if is_careless else haproxy_config(port, nodes))
+    config.write_text(render(template or shipped, port, nodes))
     # A path of its own, since that of a socket must be short.
     with tempfile.TemporaryDirectory(prefix="chatserver-haproxy-") as short:
         socket = Path(short) / "admin"
