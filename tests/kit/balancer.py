@@ -75,6 +75,14 @@ class Balancer:
         """All that it has written, its access log included."""
         return self.log_file.read_text()
 
+    async def logged(self, words: str) -> str:
+        """Wait until `words` are in the log, which comes a moment after the answer: all of it."""
+        deadline = time.monotonic() + TIMEOUT
+        while words not in self.log:
+            assert time.monotonic() < deadline, self.log
+            await asyncio.sleep(0.02)
+        return self.log
+
     async def wait_answering(self) -> None:
         """Until any node answers through it."""
         deadline = time.monotonic() + TIMEOUT
@@ -152,7 +160,10 @@ async def running_nginx(nodes: Sequence[int], directory: Path) -> AsyncIterator[
     )
     shipped = (config_directory() / "nginx.conf").read_text("utf-8")
     config = directory / f"nginx-{port}.conf"
-    config.write_text(render(shipped, port, nodes).replace("http {\n", f"http {{\n{temporary}", 1))
+    text = render(shipped, port, nodes).replace("http {\n", f"http {{\n{temporary}", 1)
+    for log, place in (("access", "/dev/stdout"), ("error", "stderr")):
+        text = text.replace(f"/var/log/nginx/{log}.log", place)
+    config.write_text(text)
     main = f"daemon off; pid {directory}/nginx-{port}.pid;"
     command = [program, "-e", "stderr", "-c", str(config), "-g", main]
     log_file = directory / f"nginx-{port}.log"
