@@ -45,3 +45,25 @@ async def test_one_node_alone_can_lose_the_database(database_url: str, tmp_path:
         assert (await second.get("/readyz")).status == 200
         cluster.nodes[0].database.heal()
         await cluster.nodes[0].server.wait_ready()
+
+
+async def test_the_balancer_gives_nothing_to_a_node_that_is_set_aside(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        running_cluster(database_url, None, tmp_path, nodes=2) as cluster,
+        ClientSession() as http,
+    ):
+        balancer = cluster.balancer
+        rest = Rest(http, balancer.base_url)
+        await balancer.set_state(0, "maint")
+        assert await balancer.states() == ["MAINT", "UP"]
+        before = balancer.log.count("nodes/chat1 ")
+        for _ in range(6):
+            assert (await rest.get("/nothing")).status == 404
+        log = await balancer.logged("nodes/chat2 404")
+        assert log.count("nodes/chat1 ") == before
+        await balancer.set_state(0, "ready")
+        for _ in range(6):
+            assert (await rest.get("/nothing")).status == 404
+        await balancer.logged("nodes/chat1 404")
