@@ -21,8 +21,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 DRAIN_DELAY = 3.0
 """Seconds; longer than in production, so that what comes too late is seen."""
 
-NGINX_FORGETS = 3.1
-"""Seconds until it tries a node again that did not answer: `fail_timeout`."""
+NGINX_FORGETS = 4.1
+"""Seconds until it tries a node again that did not answer: more than `fail_timeout`, which
+it counts in whole ones."""
 
 NOTICED = 2.0
 """Seconds from SIGTERM, within which HAProxy has to send nobody to that node any more."""

@@ -1,0 +1,65 @@
+"""HAProxy and nginx with the configurations that we ship: what they send a second time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, web
+
+from tests.e2e.balanced import BALANCERS
+from tests.kit.balancer import running_haproxy, running_nginx
+
+
+class FallenNode:
+    """Healthy by its own account, and gone with each request after it has arrived."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.port = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path in ("/healthz", "/readyz"):
+            return web.Response()
+        await request.read()
+        self.heard.append(request.method)
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        runner = web.ServerRunner(web.Server(self.answer, access_log=None))
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.port = runner.addresses[0][1]
+            yield
+        finally:
+            await runner.cleanup()
+
+
+@pytest.mark.parametrize("path", ["/api/chat/conversations", "/socket.io/?transport=polling&sid=x"])
+@pytest.mark.parametrize("name", BALANCERS)
+async def test_what_may_have_been_carried_out_is_not_sent_again_unless_it_is_a_get(
+    name: str, path: str, tmp_path: Path
+) -> None:
+    nodes = [FallenNode(), FallenNode()]
+    async with AsyncExitStack() as stack:
+        for node in nodes:
+            await stack.enter_async_context(node.running())
+        running = running_haproxy if name == "haproxy" else running_nginx
+        ports = [node.port for node in nodes]
+        balancer = await stack.enter_async_context(running(ports, tmp_path))
+        for method in ("POST", "PATCH", "GET"):
+            # nginx leaves a node that failed alone for a while, and then there is nobody.
+            await asyncio.sleep(4.1 if name == "nginx" else 0)
+            url = f"{balancer.base_url}{path}"
+            # A connection of its own: behind an earlier request HAProxy just closes it.
+            async with ClientSession() as http, http.request(method, url, data=b"{}") as response:
+                assert response.status in (502, 503)
+                assert (await response.json())["code"] == "unavailable"
+    heard = [method for node in nodes for method in node.heard]
+    assert {method: heard.count(method) for method in ("POST", "PATCH")} == {"POST": 1, "PATCH": 1}
+    assert heard.count("GET") > 1
