@@ -19,7 +19,7 @@ class FallenNode:
         self.heard: list[str] = []
         self.port = 0
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path in ("/healthz", "/readyz"):
             return web.Response()
         await request.read()
