@@ -6,6 +6,7 @@ from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
 from aioprometheus.renderer import render
 
 from chatserver.models import MessageType, Role
+from chatserver.tallies import Distribution, Tally
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, float("inf"))
 DELIVERY_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, float("inf"))
@@ -18,21 +19,28 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = Registry()
         self._collect: list[Callable[[], None]] = []
-        counter, gauge, histogram = self._counter, self._gauge, self._histogram
-        self._sockets = gauge(
-            "websocket_connections_total", "Open Socket.IO connections, by user_role"
+        self._tallies: list[Tally | Distribution] = []
+        counter, level, histogram = self._counter, self._level, self._histogram
+        gauge = self._gauge
+        self._sockets = level(
+            "websocket_connections_total", "Open Socket.IO connections, by user_role", "user_role"
         )
-        self._sent = counter("chat_messages_sent_total", "Messages stored, by message_type")
+        self._sent = counter(
+            "chat_messages_sent_total", "Messages stored, by message_type", "message_type"
+        )
         self._delivery = histogram(
             "chat_message_delivery_seconds",
             "From a message's created_at to its hand-over to the sockets of this node",
             DELIVERY_SECONDS,
         )
         self._errors = counter(
-            "websocket_errors_total", "Socket.IO faults and refusals, by error_type"
+            "websocket_errors_total", "Socket.IO faults and refusals, by error_type", "error_type"
         )
         self._send = histogram(
-            "chat_send_seconds", "From a send's arrival to its acknowledgement, by door", SECONDS
+            "chat_send_seconds",
+            "From a send's arrival to its acknowledgement, by door",
+            SECONDS,
+            "door",
         )
         self._commit = histogram(
             "chat_commit_seconds", "How long one group commit of messages took", SECONDS
@@ -40,32 +48,40 @@ class Metrics:
         self._batch = histogram(
             "chat_commit_batch_size", "Messages in one group commit", BATCH_SIZES
         )
-        self._events = counter("chat_events_total", "Client events, by event and result")
+        self._events = counter(
+            "chat_events_total", "Client events, by event and result", "event", "result"
+        )
         self._requests = histogram(
-            "http_request_seconds", "REST requests, by method, route and status", SECONDS
+            "http_request_seconds",
+            "REST requests, by method, route and status",
+            SECONDS,
+            *("method", "route", "status"),
         )
         self._default_partition = gauge(
             "chat_default_partition_in_use", "1 when messages lie in no monthly partition"
         )
         self._pool_size = gauge("chat_database_pool_size", "Connections the pool may open")
         self._pool_used = gauge("chat_database_pool_used", "Connections in use now")
-        self._engines = gauge(
-            "chat_engineio_connections", "Open Engine.IO connections, by transport"
+        self._engines = level(
+            "chat_engineio_connections", "Open Engine.IO connections, by transport", "transport"
         )
         self._closed = counter(
-            "chat_engineio_closed_total", "Closed Engine.IO connections, by reason"
+            "chat_engineio_closed_total", "Closed Engine.IO connections, by reason", "reason"
         )
         self._unpublished = gauge("chat_publish_queue", "Events that wait to be sent to sockets")
         self._bus_heard = gauge("chat_backplane_up", "1 while this node hears itself through Redis")
         self._bus_waiting = gauge(
             "chat_backplane_unconfirmed", "Messages to other nodes that Redis has not confirmed"
         )
-        self._bus_published = counter(
-            "chat_backplane_published_total", "Messages that were published to other nodes"
+        self._bus_published = Counter(
+            "chat_backplane_published_total",
+            "Messages that were published to other nodes",
+            registry=self._registry,
         )
-        self._bus_received = counter(
+        self._bus_received = Counter(
             "chat_backplane_received_total",
             "Messages that came from Redis, by source: own, other, repeated or invalid",
+            registry=self._registry,
         )
         self._fallbacks = counter(
             "chat_rate_limit_fallback_total", "Sends that this node counted without Redis"
@@ -86,46 +102,46 @@ class Metrics:
 
     def session_opened(self, role: Role) -> None:
         """A socket has proven who it is."""
-        self._sockets.inc({"user_role": role.value})
+        self._sockets.add(role.value)
 
     def session_closed(self, role: Role) -> None:
-        self._sockets.dec({"user_role": role.value})
+        self._sockets.add(role.value, amount=-1)
 
     def socket_opened(self, transport: str) -> None:
         """An Engine.IO connection has opened, nothing proven yet."""
-        self._engines.inc({"transport": transport})
+        self._engines.add(transport)
 
     def socket_upgraded(self) -> None:
-        self._engines.dec({"transport": "polling"})
-        self._engines.inc({"transport": "websocket"})
+        self._engines.add("polling", amount=-1)
+        self._engines.add("websocket")
 
     def socket_closed(self, transport: str, reason: str) -> None:
-        self._engines.dec({"transport": transport})
-        self._closed.inc({"reason": reason})
+        self._engines.add(transport, amount=-1)
+        self._closed.add(reason)
 
     def error(self, kind: str) -> None:
         """A fault or a refusal of a socket."""
-        self._errors.inc({"error_type": kind})
+        self._errors.add(kind)
 
     def message_sent(self, message_type: MessageType) -> None:
-        self._sent.inc({"message_type": message_type.value})
+        self._sent.add(message_type.value)
 
     def message_delivered(self, seconds: float) -> None:
-        self._delivery.observe({}, seconds)
+        self._delivery.observe(seconds)
 
     def send_answered(self, door: str, seconds: float) -> None:
-        self._send.observe({"door": door}, seconds)
+        self._send.observe(seconds, door)
 
     def committed(self, size: int, seconds: float) -> None:
-        self._batch.observe({}, float(size))
-        self._commit.observe({}, seconds)
+        self._batch.observe(size)
+        self._commit.observe(seconds)
 
     def event_handled(self, event: str, result: str) -> None:
         """`result` is "ok" or the code of the error."""
-        self._events.inc({"event": event, "result": result})
+        self._events.add(event, result)
 
     def request_handled(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._requests.observe({"method": method, "route": route, "status": str(status)}, seconds)
+        self._requests.observe(seconds, method, route, str(status))
 
     def default_partition_in_use(self, is_in_use: bool) -> None:
         self._default_partition.set({}, int(is_in_use))
@@ -138,7 +154,7 @@ class Metrics:
         self._unpublished.set({}, length)
 
     def rate_limit_fallback(self) -> None:
-        self._fallbacks.inc({})
+        self._fallbacks.add()
 
     def revocations(self, known: int, age: float) -> None:
         """`age` is in seconds since they were last read."""
@@ -153,14 +169,30 @@ class Metrics:
         """The metrics in the format that the Accept headers ask for, and its headers."""
         for collect in self._collect:
             collect()
+        for tally in self._tallies:
+            tally.show()
         content, headers = render(self._registry, list(accept))
         return content, dict(headers)
 
-    def _counter(self, name: str, doc: str) -> Counter:
-        return Counter(name, doc, registry=self._registry)
+    def _counter(self, name: str, doc: str, *labels: str) -> Tally:
+        return self._tally(Counter(name, doc, registry=self._registry), *labels)
+
+    def _level(self, name: str, doc: str, *labels: str) -> Tally:
+        """A gauge that goes up and down by one."""
+        return self._tally(self._gauge(name, doc), *labels)
+
+    def _tally(self, collector: Counter | Gauge, *labels: str) -> Tally:
+        tally = Tally(collector, *labels)
+        self._tallies.append(tally)
+        return tally
 
     def _gauge(self, name: str, doc: str) -> Gauge:
         return Gauge(name, doc, registry=self._registry)
 
-    def _histogram(self, name: str, doc: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(name, doc, registry=self._registry, buckets=buckets)
+    def _histogram(
+        self, name: str, doc: str, buckets: Sequence[float], *labels: str
+    ) -> Distribution:
+        histogram = Histogram(name, doc, registry=self._registry, buckets=buckets)
+        distribution = Distribution(histogram, *labels)
+        self._tallies.append(distribution)
+        return distribution
