@@ -28,6 +28,7 @@ from chatserver.realtime.rooms import Rooms
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL, SharedRooms
 from chatserver.realtime.unread import LatestUnread
+from chatserver.schemas.encodings import MessageEncoder
 from chatserver.services.conversations import ConversationService
 from chatserver.services.heads import HeadHints
 from chatserver.services.maintenance import MaintenanceService
@@ -84,7 +85,8 @@ class Node:
             observer=self.metrics,
             rooms=self.rooms,
         )
-        self.publisher = SocketPublisher(self.server, self.metrics)
+        encoder = MessageEncoder()
+        self.publisher = SocketPublisher(self.server, self.metrics, encoder)
         self.heads = HeadHints(database, self.publisher)
         self.writer_engine = MessageWriter.create_engine(settings.database)
         self.writer = MessageWriter(
@@ -135,6 +137,7 @@ class Node:
             ),
             settings,
             self.metrics,
+            encoder,
         )
         self.server.register_namespace(self.namespace)
         self.metrics.on_scrape(self._measure)

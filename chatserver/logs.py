@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 import orjson
@@ -29,10 +30,31 @@ _REDACTED = "[redacted]"
 _QUIET = ("aiohttp.access", "engineio", "socketio", "asyncio", "alembic")
 
 
+_socket: ContextVar[tuple[str, str | None] | None] = ContextVar("socket", default=None)
+
+
+def in_socket(socket_id: str, event: str | None = None) -> None:
+    """From now on the records of this task are about a socket, and about an event of it.
+
+    As structlog's own variables, but set at once: this is done for every event.
+    """
+    _socket.set((socket_id, event))
+
+
+def _add_socket(_: WrappedLogger, __: str, record: EventDict) -> EventDict:
+    if (socket := _socket.get()) is not None:
+        socket_id, event = socket
+        record.setdefault("socket_id", socket_id)
+        if event is not None:
+            record.setdefault("socket_event", event[:50])
+    return record
+
+
 def configure(settings: LoggingSettings) -> None:
     """Send the records of this process to standard error, those of libraries included."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_socket,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -13,6 +13,8 @@ import marshmallow as ma
 import socketio  # type: ignore[import-untyped]
 import structlog
 
+from chatserver import logs
+from chatserver.deadlines import Deadlines
 from chatserver.errors import (
     ChatError,
     Forbidden,
@@ -30,7 +32,8 @@ from chatserver.realtime.rooms import conversation_room, presence_room, user_roo
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.schemas import requests
 from chatserver.schemas.base import load, timestamp
-from chatserver.schemas.objects import dump_conversation, dump_message
+from chatserver.schemas.encodings import MessageEncoder
+from chatserver.schemas.objects import dump_conversation
 from chatserver.schemas.sync import SyncRequest, dump_sync, open_states
 from chatserver.services.conversations import ConversationService
 from chatserver.services.messages import MessageService
@@ -86,14 +89,17 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         services: SocketServices,
         settings: Settings,
         metrics: Metrics,
+        encoder: MessageEncoder,
     ) -> None:
         super().__init__("/")
+        self._encoder = encoder
         self._server = server
         self._services = services
         self._settings = settings
         self._metrics = metrics
         self._log = structlog.get_logger(__name__)
         self._sessions: dict[str, Session] = {}
+        self._deadlines = Deadlines[dict[str, Any]](settings.realtime.handler_timeout)
         services.revocations.on_change(self._close_revoked)
         self._handlers: Mapping[str, tuple[ma.Schema, Handler]] = {
             "join": (requests.ConversationEvent(), self._join),
@@ -128,7 +134,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
     # The life of a socket
 
     async def on_connect(self, sid: str, environ: Environ, auth: dict[str, Any] | None) -> None:
-        structlog.contextvars.bind_contextvars(socket_id=sid)
+        logs.in_socket(sid)
         principal = await self._services.sessions.authenticate(self._token(environ, auth))
         await self._server.enter_room(sid, user_room(principal.user_id))
         await self._services.presence.connected(principal.user_id, sid)
@@ -142,7 +148,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             asyncio.get_running_loop().call_soon(self._refuse, sid, Unauthorized())
 
     async def on_disconnect(self, sid: str, reason: str) -> None:
-        structlog.contextvars.bind_contextvars(socket_id=sid)
+        logs.in_socket(sid)
         session = self._sessions.pop(sid)
         if session.expiry is not None:
             session.expiry.cancel()
@@ -154,7 +160,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
 
     async def on_event(self, sid: str, event: str, args: list[Any]) -> dict[str, Any]:
         """The acknowledgement: `{"ok": True, …}` or `{"ok": False, "error": {…}}`."""
-        structlog.contextvars.bind_contextvars(socket_id=sid, socket_event=event[:50])
+        logs.in_socket(sid, event)
         try:
             answer = await self._handle(sid, event, args)
             result = "ok"
@@ -176,10 +182,10 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             raise InvalidPayload("An event has exactly one payload.", fields={})
         payload = load(schema, args[0])
         try:
-            async with asyncio.timeout(self._settings.realtime.handler_timeout):
-                return {"ok": True, **await handler(sid, self._sessions[sid], payload)}
+            answer = await self._deadlines.run(handler(sid, self._sessions[sid], payload))
         except TimeoutError:
             raise Unavailable("The event took too long.", retry_after=RETRY_AFTER) from None
+        return {"ok": True, **answer}
 
     # Events
 
@@ -218,13 +224,13 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             session.principal, payload["conversation_id"], requests.draft(payload)
         )
         self._metrics.send_answered("socket", time.perf_counter() - started)
-        return {"message": dump_message(sent.message), "duplicate": sent.is_duplicate}
+        return {"message": self._encoder.encode(sent.message), "duplicate": sent.is_duplicate}
 
     async def _edit(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
         message = await self._services.messages.edit(
             session.principal, payload["message_id"], payload["content"]
         )
-        return {"message": dump_message(message)}
+        return {"message": self._encoder.encode(message)}
 
     async def _delete(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
         await self._services.messages.delete(session.principal, payload["message_id"])

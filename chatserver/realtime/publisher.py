@@ -26,7 +26,8 @@ from chatserver.metrics import Metrics
 from chatserver.realtime.rooms import EVERYONE, conversation_room, presence_room, user_room
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.schemas import events as dumps
-from chatserver.schemas.objects import dump_conversation, dump_message
+from chatserver.schemas.encodings import MessageEncoder
+from chatserver.schemas.objects import dump_conversation
 
 # So many events are sent before others of the loop have their turn.
 BURST: Final = 200
@@ -39,8 +40,9 @@ class SocketPublisher:
     the same commit comes first.
     """
 
-    def __init__(self, server: ChatSocketServer, metrics: Metrics) -> None:
+    def __init__(self, server: ChatSocketServer, metrics: Metrics, encoder: MessageEncoder) -> None:
         self._server = server
+        self._encoder = encoder
         self._metrics = metrics
         self._waiting: deque[Event] = deque()
         self._is_scheduled = False
@@ -91,15 +93,15 @@ class SocketPublisher:
             self._log.exception("publish_failed", kind=type(event).__name__)
 
     def _message_sent(self, event: MessageSent) -> None:
-        self._to_users("message", dump_message(event.message), event)
+        self._to_users("message", self._encoder.encode(event.message), event)
         age = (datetime.now(UTC) - event.message.created_at).total_seconds()
         self._metrics.message_delivered(max(age, 0.0))
 
     def _message_updated(self, event: MessageUpdated) -> None:
-        self._to_users("message_updated", dump_message(event.message), event)
+        self._to_users("message_updated", self._encoder.encode(event.message), event)
 
     def _message_deleted(self, event: MessageDeleted) -> None:
-        self._to_users("message_deleted", dump_message(event.message), event)
+        self._to_users("message_deleted", self._encoder.encode(event.message), event)
 
     def _conversation_changed(self, event: ConversationChanged) -> None:
         for user_id, view in event.views.items():
@@ -141,7 +143,7 @@ class SocketPublisher:
     def _to_users(
         self,
         name: str,
-        payload: dict[str, Any],
+        payload: Any,
         event: MessageSent | MessageUpdated | MessageDeleted | DeliveryReceipt | ReadReceipt,
     ) -> None:
         self._server.emit_now(name, payload, [user_room(user) for user in event.participants])

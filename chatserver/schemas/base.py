@@ -57,7 +57,9 @@ def timestamp(value: datetime | None) -> str | None:
     """`2026-01-31T12:00:00.000000Z`"""
     if value is None:
         return None
-    return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def sequence_number(**options: Any) -> Integer:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from chatserver.deadlines import Deadlines
 from chatserver.errors import Unavailable
 
 Item = TypeVar("Item")
@@ -43,7 +44,7 @@ class GroupCommit(Generic[Item, Result]):
         self._after = after
         self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._timeout = timeout
+        self._deadlines = Deadlines[Result](timeout)
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
@@ -63,8 +64,7 @@ class GroupCommit(Generic[Item, Result]):
             # In no caller's context: its log records are about many of them.
             self._worker = asyncio.create_task(self._work(), context=Context())
         try:
-            async with asyncio.timeout(self._timeout):
-                return await future
+            return await self._deadlines.run(future)
         except TimeoutError:
             raise Unavailable(
                 "The database did not answer in time.", retry_after=RETRY_AFTER

@@ -24,6 +24,7 @@ from chatserver.models import (
 )
 from chatserver.realtime.publisher import BURST, SocketPublisher
 from chatserver.realtime.rooms import conversation_room, presence_room, user_room
+from chatserver.schemas.encodings import MessageEncoder
 from chatserver.schemas.objects import dump_conversation, dump_message
 from tests.realtime.wire import Node, WebSocketClient, running_node
 
@@ -87,7 +88,7 @@ class Audience:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.publisher = SocketPublisher(node.server, Metrics())
+        self.publisher = SocketPublisher(node.server, Metrics(), MessageEncoder())
         self.clients: dict[str, WebSocketClient] = {}
 
     async def seat(self, name: str, user_id: UUID, *rooms: str) -> None:
