@@ -1,6 +1,7 @@
 """Running a node as a process: from the first socket to the last after SIGTERM."""
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -53,6 +54,9 @@ async def serve(settings: Settings, on_ready: Callable[[], None] | None = None) 
         },
     )
     await runner.setup()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     try:
         site = await _listen(runner, settings.server)
         if on_ready is not None:

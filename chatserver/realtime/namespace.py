@@ -31,8 +31,9 @@ from chatserver.realtime.engine import Environ
 from chatserver.realtime.rooms import conversation_room, presence_room, user_room
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.schemas import requests
-from chatserver.schemas.base import load, timestamp
+from chatserver.schemas.base import timestamp
 from chatserver.schemas.encodings import MessageEncoder
+from chatserver.schemas.loaders import Loader
 from chatserver.schemas.objects import dump_conversation
 from chatserver.schemas.sync import SyncRequest, dump_sync, open_states
 from chatserver.services.conversations import ConversationService
@@ -101,7 +102,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         self._sessions: dict[str, Session] = {}
         self._deadlines = Deadlines[dict[str, Any]](settings.realtime.handler_timeout)
         services.revocations.on_change(self._close_revoked)
-        self._handlers: Mapping[str, tuple[ma.Schema, Handler]] = {
+        handlers: Mapping[str, tuple[ma.Schema, Handler]] = {
             "join": (requests.ConversationEvent(), self._join),
             "leave": (requests.ConversationEvent(), self._leave),
             "message": (requests.MessageEvent(), self._message),
@@ -113,11 +114,14 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             "sync": (SyncRequest(), self._sync),
             "authenticate": (requests.AuthenticateEvent(), self._authenticate),
         }
+        self._handlers = {
+            event: (Loader(schema), handler) for event, (schema, handler) in handlers.items()
+        }
 
     @property
     def schemas(self) -> Mapping[str, ma.Schema]:
         """Each event that clients may send, and what loads its payload."""
-        return {event: schema for event, (schema, _) in self._handlers.items()}
+        return {event: loader.schema for event, (loader, _) in self._handlers.items()}
 
     def open_sockets(self) -> list[tuple[UUID, str]]:
         """The user and the id of each socket of this node."""
@@ -177,10 +181,10 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
     async def _handle(self, sid: str, event: str, args: list[Any]) -> dict[str, Any]:
         if event not in self._handlers:
             raise UnknownEvent
-        schema, handler = self._handlers[event]
+        loader, handler = self._handlers[event]
         if len(args) != 1:
             raise InvalidPayload("An event has exactly one payload.", fields={})
-        payload = load(schema, args[0])
+        payload = loader.load(args[0])
         try:
             answer = await self._deadlines.run(handler(sid, self._sessions[sid], payload))
         except TimeoutError:
