@@ -46,7 +46,7 @@ class Loader:
         try:
             for name, value in data.items():
                 loaded[name] = self._readers[name](value)
-        except (KeyError, ValueError):  # ValidationError is a ValueError
+        except (KeyError, ValueError, ma.ValidationError):
             return None
         return loaded if self._required <= data.keys() else None
 
