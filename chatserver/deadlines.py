@@ -33,9 +33,9 @@ class Deadlines(Generic[T]):
 
     async def run(self, awaitable: Awaitable[T]) -> T:
         """Its result. Raises TimeoutError when it was cancelled because of its time."""
-        task = asyncio.current_task()
-        assert task is not None
         loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None
         run = _Run(task, loop.time() + self._seconds)
         self._runs[run] = None
         if self._timer is None:

@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import orjson
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatserver.models import Message, MessageStatus, MessageType
 from chatserver.schemas import encodings
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.schemas.objects import dump_message
+from tests.schemas.test_objects import MESSAGES
 
 SENT = Message(
     id=uuid4(),
@@ -37,6 +40,17 @@ def test_what_is_encoded_is_the_dumped_message() -> None:
     for _ in range(3):
         answer = {"ok": True, "message": encoder.encode(SENT)}
         assert orjson.loads(orjson.dumps(answer))["message"] == dump_message(SENT)
+
+
+@given(message=MESSAGES, is_untouched=st.booleans(), microsecond=st.sampled_from([0, 1, 500_000]))
+def test_any_message_is_encoded_as_it_is_dumped(
+    message: Message, is_untouched: bool, microsecond: int
+) -> None:
+    if is_untouched:
+        at = message.created_at.replace(microsecond=microsecond)
+        message = replace(message, created_at=at, updated_at=at)
+    encoded = orjson.dumps(MessageEncoder().encode(message))
+    assert orjson.loads(encoded) == dump_message(message)
 
 
 def test_the_second_of_two_gets_what_the_first_got() -> None:
