@@ -67,7 +67,7 @@ class Appended:
     """The outcome for one message.
 
     `message_id` is the first one's for a DUPLICATE; `seq`, `rev`, `created_at` and
-    `participants` (client, owner) are set for a STORED one. `unread` holds the
+    `participants` (client, owner) mean something for a STORED one. `unread` holds the
     counters of those who did not send it, once for each conversation of the batch:
     on its last message.
     """
@@ -80,6 +80,8 @@ class Appended:
     participants: tuple[UUID, UUID]
     unread: tuple[Unread, ...]
 
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
 _APPEND = """
 WITH input AS MATERIALIZED (
@@ -116,23 +118,29 @@ WITH input AS MATERIALIZED (
         END AS outcome
     FROM input i
     LEFT JOIN locked l ON l.id = i.conversation_id
-    LEFT JOIN chat.message_keys k
-        ON k.conversation_id = i.conversation_id
-        AND k.sender_user_id = i.sender_id
-        AND k.client_msg_id = i.client_msg_id
+    LEFT JOIN LATERAL (
+        -- One look into the index for each, whatever the statistics say.
+        SELECT message_id, digest FROM chat.message_keys
+        WHERE conversation_id = i.conversation_id
+          AND sender_user_id = i.sender_id
+          AND client_msg_id = i.client_msg_id
+        LIMIT 1
+    ) AS k ON true
 ), numbered AS MATERIALIZED (
     SELECT
-        j.*,
-        j.last_seq + n AS new_seq,
-        j.rev + n AS new_rev,
-        greatest(clock.now, j.active_at + interval '1 microsecond')
-            + (n - 1) * interval '1 microsecond' AS created_at,
-        n = count(*) OVER (PARTITION BY j.conversation_id) AS is_last
+        s.*,
+        s.last_seq + s.n AS new_seq,
+        s.rev + s.n AS new_rev,
+        greatest(clock.now, s.active_at + interval '1 microsecond')
+            + (s.n - 1) * interval '1 microsecond' AS created_at,
+        s.n = max(s.n) OVER (PARTITION BY s.conversation_id) AS is_last
     FROM (
-        SELECT *, row_number() OVER (PARTITION BY conversation_id ORDER BY ord) AS n
-        FROM judged
-        WHERE outcome = 'stored'
-    ) AS j
+        SELECT
+            j.*,
+            count(*) FILTER (WHERE outcome = 'stored')
+                OVER (PARTITION BY conversation_id ORDER BY ord) AS n
+        FROM judged j
+    ) AS s
     CROSS JOIN clock
 ), stored AS (
     INSERT INTO chat.messages (
@@ -143,57 +151,58 @@ WITH input AS MATERIALIZED (
         id, conversation_id, new_seq, new_rev, sender_id, message_type::chat.message_type,
         content, media_url, reply_to_seq, client_msg_id, created_at, created_at
     FROM numbered
+    WHERE outcome = 'stored'
 ), keyed AS (
     INSERT INTO chat.message_keys (
         conversation_id, sender_user_id, client_msg_id, message_id, seq, digest
     )
     SELECT conversation_id, sender_id, client_msg_id, id, new_seq, digest
     FROM numbered
-    WHERE client_msg_id IS NOT NULL
+    WHERE outcome = 'stored' AND client_msg_id IS NOT NULL
 ), moved AS (
     UPDATE chat.conversations AS c
     SET last_seq = n.new_seq, rev = n.new_rev, last_message_at = n.created_at,
         updated_at = n.created_at, changed_xid = pg_current_xact_id(),
         archived_by_client = false, archived_by_owner = false
     FROM numbered n
-    WHERE c.id = n.conversation_id AND n.is_last
+    WHERE c.id = n.conversation_id AND n.is_last AND n.outcome = 'stored'
 ), received AS MATERIALIZED (
     SELECT conversation_id, user_id, count(*) AS n
     FROM numbered, unnest(ARRAY[client_user_id, owner_user_id]) AS user_id
-    WHERE user_id <> sender_id
+    WHERE user_id <> sender_id AND outcome = 'stored'
     GROUP BY conversation_id, user_id
 ), counted AS (
     UPDATE chat.participants AS p
     SET unread_count = p.unread_count + r.n
     FROM received r
-    WHERE p.conversation_id = r.conversation_id AND p.user_id = r.user_id
+    -- By the conversation's index: the user may have thousands of conversations.
+    WHERE p.conversation_id = r.conversation_id AND p.user_id IS NOT DISTINCT FROM r.user_id
     RETURNING p.conversation_id, p.user_id, p.unread_count
 ), locked_totals AS MATERIALIZED (
-    SELECT user_id FROM chat.unread_totals
-    WHERE user_id IN (SELECT user_id FROM received)
-    ORDER BY user_id
-    FOR NO KEY UPDATE
+    SELECT t.user_id, r.n
+    FROM (SELECT user_id, sum(n)::bigint AS n FROM received GROUP BY user_id) AS r
+    JOIN chat.unread_totals t ON t.user_id = r.user_id
+    ORDER BY t.user_id
+    FOR NO KEY UPDATE OF t
 ), totalled AS (
     UPDATE chat.unread_totals AS t
-    SET unread_count = t.unread_count + r.n, version = t.version + 1
+    SET unread_count = t.unread_count + l.n, version = t.version + 1
     FROM locked_totals l
-    JOIN (SELECT user_id, sum(n)::bigint AS n FROM received GROUP BY user_id) AS r
-        USING (user_id)
     WHERE t.user_id = l.user_id
     RETURNING t.user_id, t.unread_count, t.version
 )
+-- Who has how many unread now is one list for all, on the first row: joined to the
+-- messages here, it would be looked through once for each of them.
 SELECT
-    j.outcome, j.first_id, n.new_seq, n.new_rev, n.created_at,
-    j.client_user_id, j.owner_user_id,
-    CASE WHEN n.is_last THEN ARRAY(
-        SELECT (c.conversation_id, c.user_id, c.unread_count, t.unread_count, t.version)
-        FROM counted c
-        JOIN totalled t USING (user_id)
-        WHERE c.conversation_id = j.conversation_id
-    ) END AS unread
-FROM judged j
-LEFT JOIN numbered n USING (ord)
-ORDER BY j.ord
+    outcome, first_id, new_seq, new_rev, created_at, client_user_id, owner_user_id,
+    CASE ord WHEN 1 THEN ARRAY(
+        SELECT (conversation_id, user_id, unread_count) FROM counted
+    ) END AS counted,
+    CASE ord WHEN 1 THEN ARRAY(
+        SELECT (user_id, unread_count, version) FROM totalled
+    ) END AS totalled
+FROM numbered
+ORDER BY ord
 """
 
 
@@ -218,18 +227,39 @@ async def append_messages(
         [new.client_msg_id for new in batch],
         [new.digest for new in batch],
     )
-    return [
-        Appended(
-            outcome=Outcome(row["outcome"]),
-            message_id=row["first_id"] or new.id,
-            seq=row["new_seq"],
-            rev=row["new_rev"],
-            created_at=row["created_at"],
-            participants=(row["client_user_id"], row["owner_user_id"]),
-            unread=tuple(Unread(*counters) for counters in row["unread"] or ()),
+    unread = _unread(rows)
+    appended = []
+    # From the last, whose conversation's counters are on it.
+    for new, row in zip(reversed(batch), reversed(rows), strict=True):
+        outcome = _OUTCOMES[row["outcome"]]
+        is_stored = outcome is Outcome.STORED
+        appended.append(
+            Appended(
+                outcome=outcome,
+                message_id=row["first_id"] or new.id,
+                seq=row["new_seq"],
+                rev=row["new_rev"],
+                created_at=row["created_at"],
+                participants=(row["client_user_id"], row["owner_user_id"]),
+                unread=tuple(unread.pop(new.conversation_id, ())) if is_stored else (),
+            )
         )
-        for new, row in zip(batch, rows, strict=True)
-    ]
+    appended.reverse()
+    return appended
+
+
+def _unread(rows: Sequence[asyncpg.Record]) -> dict[UUID, list[Unread]]:
+    """The counters that a batch changed, by conversation."""
+    if not rows:
+        return {}
+    totals = {user_id: (count, version) for user_id, count, version in rows[0]["totalled"]}
+    unread: dict[UUID, list[Unread]] = {}
+    for conversation_id, user_id, count in rows[0]["counted"]:
+        total, version = totals[user_id]
+        unread.setdefault(conversation_id, []).append(
+            Unread(conversation_id, user_id, count, total, version)
+        )
+    return unread
 
 
 _LOCKED = """

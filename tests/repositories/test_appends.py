@@ -13,6 +13,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from chatserver.models import MessageType, Principal
+from chatserver.repositories import appends
 from chatserver.repositories.appends import (
     Appended,
     NewMessage,
@@ -266,3 +267,25 @@ async def test_a_send_changes_no_index(node: Node, connection: asyncpg.Connectio
     )
     assert [row["n_tup_upd"] for row in rows] == [20, 20, 20]
     assert all(row["n_tup_hot_upd"] == 20 for row in rows), rows
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["statistics of nothing", "of something"])
+async def test_the_plan_looks_each_row_up_whatever_the_statistics_say(
+    node: Node, database_url: str, filled: bool
+) -> None:
+    """A plan that is made while tables are small must still do when they have grown."""
+    if filled:
+        for _ in range(20):
+            chat = await node.add_chat()
+            await node.send(chat.client, chat, client_msg_id=uuid7())
+    async with connected(
+        database_url, plan_cache_mode="force_generic_plan", enable_seqscan="off"
+    ) as connection:
+        await connection.execute("VACUUM ANALYZE")
+        rows = await connection.fetch("EXPLAIN (GENERIC_PLAN, COSTS OFF) " + appends._APPEND)
+    plan = "\n".join(row[0] for row in rows)
+    assert "Seq Scan" not in plan
+    assert "Index Scan using message_keys_pkey" in plan
+    assert "idx_participants_user" not in plan, "a user may have thousands of conversations"
+    conditions = [line.strip() for line in plan.splitlines() if "Index Cond" in line]
+    assert len(conditions) == plan.count("Index Scan")
