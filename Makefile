@@ -12,7 +12,7 @@ JOBS ?= 2
 NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-notifier
 export PYTHON
 
-.PHONY: help setup run cluster test check chaos bench format audit clean
+.PHONY: help setup run cluster test check chaos faults bench format audit clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,10 @@ check: setup ## Lint, check the formatting and the types
 
 chaos: setup ## Check the promise for long, with everything failing: 20 seeds
 	@$(BIN)/python -m tests.checker --seeds 20 --seconds 40 $(ARGS)
+
+faults: setup ## Let everything fail under load and print a table; ARGS=--write puts it into the docs
+	@.ci/balancer
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: setup .venv/.bench bench/peers/node_modules/.stamp ## Measure the server beside its peers and print a table
 	@$(BIN)/python -m bench $(ARGS)

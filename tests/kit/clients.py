@@ -60,6 +60,10 @@ class Rest:
         return await self.post(f"conversations/{conversation_id}/messages", caller, parts)
 
 
+def _ignore(*_: Any) -> None:
+    """Nobody wants to know."""
+
+
 class Device:
     """A connected socket that remembers every event.
 
@@ -70,6 +74,8 @@ class Device:
         self.events: list[tuple[str, Any]] = []
         self.sid = ""
         self.is_closed = asyncio.Event()
+        self.on_event: Callable[[str, Any], None] = _ignore
+        """Called with the name and the payload of each event from now on."""
         self._ws = ws
         self._changed = asyncio.Event()
         self._answers: dict[int, asyncio.Future[Any]] = {}
@@ -157,6 +163,7 @@ class Device:
         elif kind == "42":
             name, payload = json.loads(body)
             self.events.append((name, payload))
+            self.on_event(name, payload)
         elif kind == "43":
             number, _, payload = body.partition("[")
             if answer := self._answers.pop(int(number), None):

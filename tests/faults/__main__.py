@@ -1,0 +1,32 @@
+"""`python -m tests.faults [--write] [pytest's options]`: every fault in turn, and the table."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.faults.records import FILE, read, table, write
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent.parent / "docs" / "reliability.md"
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code of pytest. With `--write` the page gets the table, if all passed."""
+    is_writing = "--write" in arguments
+    options = [each for each in arguments if each != "--write"]
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "records"
+        file.touch()
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", str(HERE), *options]
+        code = subprocess.run(command, env={**os.environ, FILE: str(file)}, check=False).returncode
+        records = read(file)
+    print(table(records))
+    if is_writing and code == 0:
+        write(PAGE, records)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
