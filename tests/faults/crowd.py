@@ -45,11 +45,14 @@ class Send:
     seq: int = 0
 
     @property
+    def ended_at(self) -> float:
+        """When it was acknowledged."""
+        return float("inf") if self.acknowledged_at is None else self.acknowledged_at
+
+    @property
     def seconds(self) -> float:
         """To the acknowledgement; for ever without one."""
-        return (
-            float("inf") if self.acknowledged_at is None else self.acknowledged_at - self.begun_at
-        )
+        return self.ended_at - self.begun_at
 
 
 @dataclass(slots=True)
@@ -93,7 +96,7 @@ class Crowd:
         """Try once: the seconds until the next attempt, if one is needed."""
         send.attempts += 1
         try:
-            answer = await say({"content": f"message {send.key}", "client_msg_id": send.key})
+            answer = await say({"content": f"hello {send.key}", "client_msg_id": send.key})
         except LOST:
             return random.uniform(0.1, 0.5)
         if answer["ok"]:
@@ -117,6 +120,10 @@ class Crowd:
     def overlapping(self, window: Window) -> list[Send]:
         """What was begun, or still without an acknowledgement, during the window."""
         return [send for send in self.sends if window.overlaps(send)]
+
+    async def stored_keys(self) -> set[str]:
+        """Of all that is stored now."""
+        return {str(row["client_msg_id"]) for chat in self.chats for row in await self._rows(chat)}
 
     def lateness(self, sends: Sequence[Send]) -> float:
         """The longest that a device had to wait for any of these after its acknowledgement.
@@ -202,9 +209,19 @@ class Crowd:
             await member.close()
 
 
+def slowest(sends: Sequence[Send]) -> float:
+    """The longest that somebody saw "sending" before "sent", in seconds."""
+    return max(send.seconds for send in sends)
+
+
+def p99(sends: Sequence[Send]) -> float:
+    """Of the seconds to the acknowledgement."""
+    return quantile([send.seconds for send in sends], 0.99)
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """The value that `share` of them do not exceed."""
-    return sorted(values)[max(0, round(share * len(values)) - 1)]
+    return float(sorted(values)[max(0, round(share * len(values)) - 1)])
 
 
 def over_rest(rest: Rest, chat: Chat) -> Say:

@@ -1,10 +1,15 @@
 """A cluster of which everything can be broken."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from aiohttp import ClientError, ClientSession
 
 from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.cluster import Cluster, ClusterNode, running_cluster
@@ -31,6 +36,35 @@ class Site:
     def url(self) -> str:
         """HAProxy's, which users know."""
         return self.cluster.balancer.base_url
+
+    async def readiness(self) -> list[int]:
+        """What each node's /readyz answers; 0 where nobody does."""
+        async with ClientSession() as http:
+            return [await _status(http, f"{node.base_url}/readyz") for node in self.nodes]
+
+    async def metric(self, node: int, name: str) -> float:
+        """The sum of a metric over its labels."""
+        url = f"{self.nodes[node].base_url}/metrics"
+        async with ClientSession() as http, http.get(url) as response:
+            lines = (await response.text()).splitlines()
+        return sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}\b", line))
+
+
+async def _status(http: ClientSession, url: str) -> int:
+    try:
+        async with http.get(url) as response:
+            return response.status
+    except (OSError, ClientError):
+        return 0
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> float:
+    """Ask until it is so: how many seconds that took."""
+    began_at = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return time.monotonic() - began_at
 
 
 @asynccontextmanager

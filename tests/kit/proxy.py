@@ -44,6 +44,7 @@ class Proxy:
         """How many connections there have been."""
         self._delay = 0.0
         self._is_refusing = False
+        self._is_holding_answers = False
         self._passing = asyncio.Event()
         self._passing.set()
         self._cuts: list[Cut] = []
@@ -68,6 +69,9 @@ class Proxy:
         self._is_refusing = False
         self._delay = 0.0
         self._cuts.clear()
+        self._is_holding_answers = False
+        for link in self._links:
+            link.answering.set()
         self._passing.set()
 
     def blackhole(self) -> None:
@@ -76,6 +80,15 @@ class Proxy:
         New connections are accepted, as by the kernel of a machine that hangs.
         """
         self._passing.clear()
+
+    def hold_answers(self, *, of_new: bool = True) -> None:
+        """Let requests through and nothing back, on all open connections.
+
+        And on new ones until `heal`, unless `of_new` is False.
+        """
+        self._is_holding_answers = of_new
+        for link in self._links:
+            link.answering.clear()
 
     def delay(self, seconds: float) -> None:
         """Deliver everything this much later, in order, at any throughput."""
@@ -111,6 +124,8 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         link = Link(self, reader, writer)
+        if not self._is_holding_answers:
+            link.answering.set()
         task = asyncio.current_task()
         assert task is not None
         self._links[link] = task
@@ -145,6 +160,8 @@ class Link:
     def __init__(
         self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        self.answering = asyncio.Event()
+        """Set while answers may pass."""
         self._proxy = proxy
         self._reader = reader
         self._writer = writer
@@ -185,6 +202,8 @@ class Link:
         reading = asyncio.create_task(self._read(reader, pieces))
         try:
             while data := await self._next(pieces):
+                if not is_request:
+                    await self.answering.wait()
                 if is_request and self._asks_for_cut(data):
                     break
                 if not is_request and self._cut:

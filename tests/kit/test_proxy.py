@@ -78,6 +78,19 @@ async def test_a_black_hole_holds_everything_until_it_is_healed(proxy: Proxy) ->
             assert await asyncio.gather(*answers) == [b"[b]", b"[b]"]
 
 
+@pytest.mark.parametrize("of_new", [True, False])
+async def test_answers_are_held_until_it_is_healed(proxy: Proxy, of_new: bool) -> None:
+    async with client(proxy) as streams:
+        assert await ask(streams, b"a") == b"[a]"
+        proxy.hold_answers(of_new=of_new)
+        async with client(proxy) as late:
+            answers = [asyncio.create_task(ask(each, b"b")) for each in (streams, late)]
+            _, waiting = await asyncio.wait(answers, timeout=0.1)
+            assert len(waiting) == (2 if of_new else 1)
+            proxy.heal()
+            assert await asyncio.gather(*answers) == [b"[b]", b"[b]"]
+
+
 async def test_a_reset_ends_what_is_open_and_refusing_also_what_comes(proxy: Proxy) -> None:
     async with client(proxy) as streams:
         await ask(streams, b"a")

@@ -256,7 +256,8 @@ class RawClient:
         self.sock = sock
 
     @classmethod
-    async def open(cls, port: int) -> "RawClient":
+    async def open(cls, port: int, connect: str = "40") -> "RawClient":
+        """`connect` is the packet with which it connects to the namespace."""
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
@@ -269,7 +270,7 @@ class RawClient:
         )
         await loop.sock_sendall(sock, request.encode())
         client = cls(sock)
-        await client.send("40")
+        await client.send(connect)
         await asyncio.sleep(0.05)
         return client
 
