@@ -1,47 +1,21 @@
 """`chatserver cluster`: it starts, heals, and ends without leaving anything behind."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 from aiohttp import ClientSession
 
 from chatserver.dev.demo import LANDLORD, TENANT
+from tests.dev.states import until_ready, until_state
 from tests.kit.balancer import find_program
 from tests.kit.clients import TIMEOUT, Rest
 from tests.kit.processes import START_TIMEOUT, free_port, run, started
-
-
-def state_of(data_dir: Path) -> Any:
-    return json.loads((data_dir / "cluster.json").read_text())
-
-
-async def until_state(data_dir: Path, wanted: Callable[[Any], bool]) -> Any:
-    """What cluster.json tells as soon as it is `wanted`."""
-    async with asyncio.timeout(START_TIMEOUT):
-        while True:
-            if (data_dir / "cluster.json").exists() and wanted(state_of(data_dir)):
-                return state_of(data_dir)
-            await asyncio.sleep(0.05)
-
-
-async def until_ready(http: ClientSession, base_url: str) -> None:
-    async with asyncio.timeout(START_TIMEOUT):
-        while True:
-            try:
-                if (await Rest(http, base_url).get("/readyz")).status == 200:
-                    return
-            except OSError:
-                pass
-            await asyncio.sleep(0.05)
 
 
 async def unread(http: ClientSession, base_url: str, token: str) -> int:

@@ -65,11 +65,15 @@ class House:
                 assert sent.status == 201, sent
 
     async def stored(self) -> list[tuple[str, str]]:
-        """Text and state of every message in the database, in order; each `seq` is there once."""
-        async with connected(self.database_url) as connection:
-            rows = await connection.fetch(STORED, UUID(self.chat.id))
-        assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
-        return [(row["content"], row["status"]) for row in rows]
+        return await stored(self.database_url, self.chat.id)
+
+
+async def stored(database_url: str, conversation_id: str) -> list[tuple[str, str]]:
+    """Text and state of every message in the database, in order; each `seq` is there once."""
+    async with connected(database_url) as connection:
+        rows = await connection.fetch(STORED, UUID(conversation_id))
+    assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+    return [(row["content"], row["status"]) for row in rows]
 
 
 @asynccontextmanager
