@@ -13,6 +13,7 @@ import orjson
 import uvloop
 
 from bench import documents, machines, plots, tables
+from bench.clusters import CLUSTERS
 from bench.databases import VoidRun
 from bench.options import options_of
 from bench.rounds import Plan, Round
@@ -20,6 +21,7 @@ from bench.scaling import Scaling
 from bench.targets import TARGETS, TargetError
 from chatserver.dev.postgres import EmbeddedPostgres
 
+SERVERS = {**TARGETS, **CLUSTERS}
 SERVER_SECTIONS = frozenset({"throughput", "latency", "sockets"})
 CONVERSATIONS_OF_LANDLORD = 100
 MESSAGES_BESIDE = 100_000
@@ -63,7 +65,7 @@ async def _run_rounds(
         for name in options.peers:
             _say(f"round {number + 1} of {options.rounds}: {name}")
             gc.collect()
-            one = Round(TARGETS[name], postgres, directory, plan)
+            one = Round(SERVERS[name], postgres, directory, plan)
             results["rounds"][name].append(await one.run())
 
 

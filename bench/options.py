@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from bench.clusters import CLUSTERS
 from bench.targets import ROOT, TARGETS
 
 SECTIONS = ("throughput", "latency", "sockets", "stored", "conversations")
@@ -14,7 +15,10 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m bench", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--peers", type=_names(TARGETS), default=",".join(TARGETS), help="servers, by commas")
+    add(
+        "--peers", type=_names({**TARGETS, **CLUSTERS}), default=",".join(TARGETS),
+        help=f"servers, by commas; not by default: {', '.join(CLUSTERS)}",
+    )  # fmt: skip
     add("--sections", type=_names(SECTIONS), default=",".join(SECTIONS), help="by commas")
     add("--rounds", type=int, default=3, help="of all servers in turn")
     add("--seconds", type=float, default=10.0, help="of each load, after its warm-up")

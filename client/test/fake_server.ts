@@ -47,6 +47,7 @@ export class FakeServer {
   listsReceipts = true;
   databaseId = "db1";
   #changes = 0;
+  #unreadVersion = 0;
   #clock = Date.parse("2026-01-01T00:00:00Z");
 
   readonly transport: TransportFactory = (listener) => new FakeSocket(this, listener);
@@ -285,7 +286,8 @@ export class FakeServer {
   #publishUnread(stored: Stored, userId: string): void {
     const { unread_count } = this.view(stored.conversation.id, userId);
     const total = [...this.stored.keys()].reduce((sum, id) => sum + this.view(id, userId).unread_count, 0);
-    const payload = { conversation_id: stored.conversation.id, unread_count, total_unread_count: total };
+    const counts = { unread_count, total_unread_count: total, version: ++this.#unreadVersion };
+    const payload = { conversation_id: stored.conversation.id, ...counts };
     this.tell(userId, { name: "unread", payload });
   }
 }

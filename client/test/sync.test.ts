@@ -291,7 +291,8 @@ describe("sync", () => {
     const client = await connected();
     const { log } = client.conversation("a");
     log.forgetMessages(); // nothing to count by: the server's word is all there is
-    server.tell(TENANT, { name: "unread", payload: { conversation_id: "a", unread_count: 0, total_unread_count: 0 } });
+    const counts = { unread_count: 0, total_unread_count: 0, version: 1 };
+    server.tell(TENANT, { name: "unread", payload: { conversation_id: "a", ...counts } });
     await pass(100);
     expect(client.conversations.getSnapshot().unreadCount).toBe(0);
     await pass(3_000);
