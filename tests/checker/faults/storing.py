@@ -53,10 +53,10 @@ def refused_but_stored() -> None:
 def no_dedupe() -> None:
     """A client_msg_id is stored, but not looked up."""
     in_append(
-        ("AND k.client_msg_id = i.client_msg_id", "AND false"),
+        ("AND client_msg_id = i.client_msg_id", "AND false"),
         (
-            "WHERE client_msg_id IS NOT NULL\n",
-            "WHERE client_msg_id IS NOT NULL ON CONFLICT DO NOTHING\n",
+            "AND client_msg_id IS NOT NULL\n",
+            "AND client_msg_id IS NOT NULL ON CONFLICT DO NOTHING\n",
         ),
     )
 
@@ -92,7 +92,7 @@ def order_by_time() -> None:
     """History is ordered by a clock that is not always right."""
     in_append(
         (
-            "greatest(clock.now, j.active_at + interval '1 microsecond')",
+            "greatest(clock.now, s.active_at + interval '1 microsecond')",
             "clock.now - random() * interval '50 milliseconds'",
         )
     )
