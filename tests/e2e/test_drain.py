@@ -63,7 +63,7 @@ async def test_three_hundred_sockets_leave_one_after_another_and_no_send_is_in_d
         await asyncio.gather(*senders)
     fifths = [sum(n <= each / (spread / 5) < n + 1 for each in times) for n in range(5)]
     assert max(fifths) < 180, fifths  # 60 each; a busy machine may stop for a moment
-    assert times[-1] - times[0] > spread * 0.7
+    assert times[-1] - times[0] > spread * 0.5
     assert len(load.stored) > before
     assert load.refused == {}
     # An event without an answer arrived after its socket's turn: it was never begun.

@@ -19,7 +19,7 @@ from tests.kit.loads import Load, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, free_port, run, serving
 from tests.kit.services import connected
 
-OLD: Final = "0001"
+OLD: Final = "0002"
 """What the older node knows. Raise it when the server cannot send without a later one."""
 
 

@@ -107,7 +107,7 @@ async def test_typing_is_taken_back_by_leaving(stage: Stage) -> None:
 
 async def test_receipts_reach_both_and_unread_only_its_owner(stage: Stage) -> None:
     first, second = await stage.send(stage.phone), await stage.send(stage.phone)
-    counts = {"unread_count": 2, "total_unread_count": 2}
+    counts = {"unread_count": 2, "total_unread_count": 2, "version": 2}
     assert await stage.desk.heard("unread", 2) == {**stage.id, **counts}
 
     await stage.desk.ok("delivered", {**stage.id, "seq": 2})
