@@ -111,7 +111,7 @@ def test_compose_waits_for_a_node_to_drain() -> None:
 
 def test_haproxy_knows_the_nodes_of_compose_and_has_files_for_its_sockets() -> None:
     addresses = [f"{name}:8080" for name in compose_nodes()]
-    assert re.findall(r"^ +server \S+ (\S+)", HAPROXY, re.MULTILINE) == addresses * 2
+    assert re.findall(r"^ +server \S+ (\S+)", HAPROXY, re.MULTILINE) == addresses * 3
     (maxconn,) = re.findall(r"^ +maxconn (\d+)", HAPROXY, re.MULTILINE)
     assert compose()["services"]["balancer"]["ulimits"]["nofile"] > 2 * int(maxconn) + 100
 

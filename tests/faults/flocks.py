@@ -51,6 +51,8 @@ class Bird(asyncio.Protocol):
     async def _fly(self, wait: float) -> None:
         await asyncio.sleep(wait)
         place = urlsplit(self.url)
+        assert place.hostname
+        assert place.port
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: self, place.hostname, place.port)
