@@ -1,7 +1,7 @@
 """The only wiring: everything that a node is made of is put together here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -24,14 +24,14 @@ from chatserver.metrics import Metrics
 from chatserver.origins import OriginPolicy
 from chatserver.realtime.namespace import ChatNamespace, SocketServices
 from chatserver.realtime.publisher import SocketPublisher
-from chatserver.realtime.rooms import Rooms
+from chatserver.realtime.rooms import Filter, Rooms
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL, SharedRooms
 from chatserver.realtime.unread import LatestUnread
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.services.conversations import ConversationService
-from chatserver.services.heads import HeadHints
-from chatserver.services.maintenance import MaintenanceService
+from chatserver.services.hints import HeadHints, UnreadHints
+from chatserver.services.maintenance import STRAYS_CHECK, MaintenanceService
 from chatserver.services.messages import MessageService
 from chatserver.services.notices import NoticeService
 from chatserver.services.presence import PresenceService
@@ -45,9 +45,12 @@ from chatserver.services.sync import SyncService
 from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
+from chatserver.tasks import end
 
 DAY: Final = 24 * 60 * 60.0
 PRESENCE_TICK: Final = 0.5
+RESERVED_CONNECTIONS: Final = 3
+"""Beside those for requests: for who is calling, receipts, presence and upkeep."""
 USER_CHECK: Final = 4.0
 """Seconds between two looks at whether the users of open sockets still exist."""
 
@@ -74,8 +77,11 @@ class Node:
         self.settings = settings
         self.metrics = metrics
         self.database = database
+        pool = settings.database
+        self.requests = requests = database.lane(pool.pool_size, pool.pool_timeout)
         self.backplane = backplane
-        self.rooms = _create_rooms(backplane)
+        self.unread = LatestUnread()
+        self.rooms = _create_rooms(backplane, {"unread": self.unread.admit})
         self.origins = OriginPolicy(settings.cors.origins, settings.server.trusted_proxies)
         self.server = ChatSocketServer(
             settings.realtime,
@@ -88,6 +94,8 @@ class Node:
         encoder = MessageEncoder()
         self.publisher = SocketPublisher(self.server, self.metrics, encoder)
         self.heads = HeadHints(database, self.publisher)
+        self.counters = UnreadHints(database, self.publisher)
+        self.unread.on_doubt(self.counters.doubt)
         self.writer_engine = MessageWriter.create_engine(settings.database)
         self.writer = MessageWriter(
             self.writer_engine, self.publisher, self.heads, self.metrics, settings.writer
@@ -100,26 +108,30 @@ class Node:
         )
         self.presence = PresenceService(
             database,
+            requests,
             backplane.leases,
             self.publisher,
             settings.presence,
             max_sockets=settings.realtime.max_sockets_per_user,
         )
-        self.conversations = ConversationService(database, host, self.presence, self.publisher)
+        self.conversations = ConversationService(requests, host, self.presence, self.publisher)
         self.messages = MessageService(
-            database,
+            requests,
             self.writer,
             self.publisher,
             self.heads,
             backplane.limits,
             settings.messages,
         )
-        self.receipts = ReceiptService(database, self.publisher, self.heads, settings.writer)
+        self.receipts = ReceiptService(
+            database, requests, self.publisher, self.heads, settings.writer
+        )
         self.sync = SyncService(
-            database,
+            requests,
             host,
             self.presence,
             max_answer_bytes=settings.realtime.max_queue_bytes // 2,
+            at_once=max(1, pool.pool_size // 2),
         )
         self.maintenance = MaintenanceService(database, self.metrics)
         self.readiness = Readiness(database, backplane.is_ready)
@@ -138,6 +150,7 @@ class Node:
             settings,
             self.metrics,
             encoder,
+            self.unread,
         )
         self.server.register_namespace(self.namespace)
         self.metrics.on_scrape(self._measure)
@@ -178,6 +191,7 @@ class Node:
             (PRESENCE_TICK, self.presence.expire),
             (lease / 3, self._renew_leases),
             (DAY, self.maintenance.ensure_partitions),
+            (STRAYS_CHECK, self.maintenance.look_for_strays),
             (DAY, self.revocations.delete_over),
             (POLL_INTERVAL, self.revocations.poll),
             (USER_CHECK, self._close_vanished),
@@ -186,11 +200,7 @@ class Node:
             work.append((SWEEP_TICK, self._share(self.rooms).tick))
         tasks = [asyncio.create_task(_repeat(interval, action)) for interval, action in work]
         yield
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await end(*tasks)
 
     def _share(self, rooms: SharedRooms) -> SweepService:
         """Begin to hear other nodes; the sweeps find what is not heard."""
@@ -210,13 +220,14 @@ class Node:
             self.namespace.close_users(await self.sessions.find_vanished(users))
 
     async def _drain(self, _: web.Application) -> None:
-        self.readiness.draining = True
+        self.readiness.drain()
         await self.server.drain(self.settings.server.shutdown_grace)
 
     async def _close(self, _: web.Application) -> None:
         await self.receipts.close()
         await self.writer.close()
         await self.heads.close()
+        await self.counters.close()
         self.publisher.flush()
         await self.backplane.close()
         await self.server.shutdown()
@@ -226,12 +237,13 @@ class Node:
         await self.database.dispose()
 
     def _measure(self) -> None:
-        self.metrics.pool(self.settings.database.pool_size, self.database.connections_in_use())
+        self.metrics.pool(self.settings.database.pool_size, self.requests.connections_in_use())
         self.metrics.publish_queue(len(self.publisher))
         self.metrics.revocations(len(self.revocations), self.revocations.age)
         if (bus := self.backplane.bus) is not None:
             self.metrics.bus_state(
                 is_heard=bus.is_heard,
+                lost=bus.lost,
                 unconfirmed=len(bus),
                 published=bus.published,
                 received=bus.received,
@@ -250,7 +262,7 @@ async def create_node(settings: Settings) -> Node:
         raise StartError(f"CHAT_REDIS_URL cannot be used: {error}") from None
     engine = create_engine(
         settings.database.url,
-        pool_size=settings.database.pool_size,
+        pool_size=settings.database.pool_size + RESERVED_CONNECTIONS,
         pool_timeout=settings.database.pool_timeout,
         statement_timeout=settings.database.statement_timeout,
     )
@@ -262,8 +274,7 @@ async def create_node(settings: Settings) -> Node:
     return Node(settings, host, Database(engine), backplane, metrics)
 
 
-def _create_rooms(backplane: Backplane) -> Rooms:
-    filters = {"unread": LatestUnread().admit}
+def _create_rooms(backplane: Backplane, filters: Mapping[str, Filter]) -> Rooms:
     return Rooms(filters) if backplane.bus is None else SharedRooms(backplane.bus, filters)
 
 

@@ -8,10 +8,10 @@ and a client that misses an event finds out by `rev` and asks `sync`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from uuid import UUID
 
-from chatserver.models import Conversation, Message, Presence
+from chatserver.models import Conversation, Message, Presence, Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ class UnreadChanged:
 
     `version` counts the changes of all the user's counters in their order. Events of
     different transactions may be published in another order, and an `unread` replaces
-    what was told before: so whoever delivers it looks at it.
+    what was told before: so whoever delivers it looks at it. With `is_local` it is for
+    the devices on this node alone.
     """
 
     user_id: UUID
@@ -99,6 +100,19 @@ class UnreadChanged:
     unread_count: int
     total_unread_count: int
     version: int
+    is_local: bool = False
+
+    @classmethod
+    def of(cls, unread: Unread, *, is_local: bool = False) -> Self:
+        """That the counters are these now."""
+        return cls(
+            user_id=unread.user_id,
+            conversation_id=unread.conversation_id,
+            unread_count=unread.unread_count,
+            total_unread_count=unread.total_unread_count,
+            version=unread.version,
+            is_local=is_local,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from jwt import PyJWTError
 from jwt.algorithms import AllowedPublicKeys, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from chatserver.errors import Unavailable
+from chatserver.tasks import end
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
@@ -134,8 +135,7 @@ class KeySet:
     async def close(self) -> None:
         """Ends a fetch that is under way."""
         if self._refresh:
-            self._refresh.cancel()
-            await asyncio.wait([self._refresh])
+            await end(self._refresh)
 
     def _matching(self, key_id: str | None, algorithm: str) -> list[AllowedPublicKeys]:
         now = self._clock()

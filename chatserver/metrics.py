@@ -60,8 +60,8 @@ class Metrics:
         self._default_partition = gauge(
             "chat_default_partition_in_use", "1 when messages lie in no monthly partition"
         )
-        self._pool_size = gauge("chat_database_pool_size", "Connections the pool may open")
-        self._pool_used = gauge("chat_database_pool_used", "Connections in use now")
+        self._pool_size = gauge("chat_database_pool_size", "Connections for requests")
+        self._pool_used = gauge("chat_database_pool_used", "Of these, in use now")
         self._engines = level(
             "chat_engineio_connections", "Open Engine.IO connections, by transport", "transport"
         )
@@ -70,6 +70,11 @@ class Metrics:
         )
         self._unpublished = gauge("chat_publish_queue", "Events that wait to be sent to sockets")
         self._bus_heard = gauge("chat_backplane_up", "1 while this node hears itself through Redis")
+        self._bus_lost = Counter(
+            "chat_backplane_lost_total",
+            "How often this node ceased to hear itself through Redis",
+            registry=self._registry,
+        )
         self._bus_waiting = gauge(
             "chat_backplane_unconfirmed", "Messages to other nodes that Redis has not confirmed"
         )
@@ -92,9 +97,16 @@ class Metrics:
         )
 
     def bus_state(
-        self, *, is_heard: bool, unconfirmed: int, published: int, received: Mapping[str, int]
+        self,
+        *,
+        is_heard: bool,
+        lost: int,
+        unconfirmed: int,
+        published: int,
+        received: Mapping[str, int],
     ) -> None:
         self._bus_heard.set({}, int(is_heard))
+        self._bus_lost.set({}, lost)
         self._bus_waiting.set({}, unconfirmed)
         self._bus_published.set({}, published)
         for source, count in received.items():

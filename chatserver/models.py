@@ -156,3 +156,14 @@ class Conversation:
     owner: User
     last_message: Message | None
     peer_presence: Presence | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A participant's counters, as of one moment."""
+
+    conversation_id: UUID
+    user_id: UUID
+    unread_count: int
+    total_unread_count: int
+    version: int

@@ -112,7 +112,7 @@ async def _drain(node: Node, site: web.TCPSite, hurry: asyncio.Event) -> None:
     """
     server, clock = node.settings.server, asyncio.get_running_loop()
     structlog.get_logger(__name__).info("draining")
-    node.readiness.draining = True
+    node.readiness.drain()
     await _until(hurry, asyncio.sleep(server.drain_delay))
     await site.stop()
     deadline = clock.time() + server.shutdown_grace

@@ -12,9 +12,10 @@ from click.testing import CliRunner, Result
 from sqlalchemy import make_url
 
 from chatserver import cli
+from chatserver.dev.ports import free_port
 from tests.kit.app import SECRET, add_person
 from tests.kit.clients import Rest
-from tests.kit.processes import environment, free_port, run, serving
+from tests.kit.processes import environment, run, serving
 
 NOBODY = "postgresql://somebody:password@127.0.0.1:1/chat"
 GOOD = {"database__url": NOBODY, "jwt__secret": SECRET}

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What everyone may use. They import nothing of the house but each other.
 LEAVES = {
     *("errors", "models", "events", "settings", "setting_sources"),
-    *("auth", "jwks", "metrics", "tallies", "logs", "deadlines"),
+    *("auth", "jwks", "metrics", "tallies", "logs", "deadlines", "tasks"),
 }
 
 # What each layer may use beside the leaves and itself.

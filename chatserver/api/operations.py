@@ -31,11 +31,23 @@ async def get_health(_: Api, __: Call) -> web.Response:
     return json_response({"status": "ok"})
 
 
-async def get_readiness(api: Api, _: Call) -> web.Response:
+class ReadinessQuery(Schema):
+    excluded = fields.String(
+        data_key="exclude",
+        metadata={
+            "description": "`backplane`: ready also without Redis, for a balancer that would"
+            " otherwise have no node at all. Anything else is ignored."
+        },
+    )
+
+
+async def get_readiness(api: Api, call: Call) -> web.Response:
     checks = await api.readiness.check()
+    is_excluded = "backplane" in call.request.query.getall("exclude", ())
+    is_ready = checks.is_ready_alone if is_excluded else checks.is_ready
     return json_response(
-        {"status": "ready" if checks.is_ready else "not_ready", "checks": asdict(checks)},
-        status=200 if checks.is_ready else 503,
+        {"status": "ready" if is_ready else "not_ready", "checks": asdict(checks)},
+        status=200 if is_ready else 503,
     )
 
 

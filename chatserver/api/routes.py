@@ -310,6 +310,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
         "Readiness",
         OPERATIONS,
+        query=operations.ReadinessQuery,
         is_public=True,
     ),
     Route(

@@ -9,9 +9,16 @@ The keys of a shard `k` of the users, under the prefix:
                           one after Redis has lost its data
     presence:{k}:<user>   the user's open sockets, and "-" for all that have closed
                           -> when the lease ends
+    presence:{k}:handed:<node>
+                          what the node's newest CLAIM handed to it, as JSON
 
 All times are Redis' own, in milliseconds. Every script gets the first three keys; those
-that concern sockets get one of the last kind for each.
+that concern sockets get one of `presence:{k}:<user>` for each.
+
+A node may not hear the answer to a CLAIM, and then nobody knows that these changes are
+its own to tell. So it numbers its CLAIMs and says with each which one it last heard the
+answer to: what a later one handed to it is due again, unless somebody has taken it since.
+That concerns no other node, nor those of a version that has no such key.
 """
 
 from typing import Final
@@ -112,7 +119,16 @@ return life
 CLAIM: Final = Script(
     _KEYS
     + """
-local claim, limit = now + ARGV[1], ARGV[2]
+local claim, limit, number, heard = now + ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local handed = cjson.decode(redis.call('GET', KEYS[4]) or '{"number": 0}')
+if handed.number > number then return {life, claim} end
+if handed.number > heard then
+    for _, user in ipairs(handed.users) do
+        if tonumber(redis.call('ZSCORE', untold, user) or 0) == handed.claim then
+            redis.call('ZADD', untold, now, user)
+        end
+    end
+end
 for _, user in ipairs(redis.call('ZRANGEBYSCORE', online, '-inf', now, 'LIMIT', 0, limit)) do
     redis.call('ZREM', online, user)
     redis.call('ZADD', untold, now, user)
@@ -121,13 +137,16 @@ local answer = redis.call('ZRANGEBYSCORE', untold, '-inf', now, 'LIMIT', 0, limi
 for _, user in ipairs(answer) do
     redis.call('ZADD', untold, claim, user)
 end
+handed = cjson.encode({number = number, claim = claim, users = answer})
+redis.call('SET', KEYS[4], handed, 'PX', ARGV[1])
 table.insert(answer, 1, claim)
 table.insert(answer, 1, life)
 return answer
 """
 )
-"""The claim's length, and how many users at most. The life, when the claim ends, and the
-users whose change the caller is to tell."""
+"""The claim's length, how many users at most, the number of this CLAIM, and of the newest
+one whose answer the node has heard. The life, when the claim ends, and the users whose
+change the caller is to tell: none if a CLAIM with a higher number came before it."""
 
 SETTLE: Final = Script(
     _KEYS

@@ -17,6 +17,7 @@ import structlog
 from redis.asyncio.connection import AbstractConnection
 
 from chatserver.backplane.redis_channels import RedisChannels
+from chatserver.tasks import end
 
 CANARY_INTERVAL: Final = 0.5
 DEAF_AFTER: Final = 2.0
@@ -63,6 +64,7 @@ class RedisBus:
         self.node_id = uuid4()
         self._receive: Callable[[str, bytes], None] = _ignore
         self._doubt: Callable[[float], None] = _ignore
+        self.lost = 0
         self.published = 0
         self.received: Counter[str] = Counter()
         self._prefix = f"{prefix}:".encode()
@@ -121,8 +123,7 @@ class RedisBus:
         if self._task is None:
             return
         self._is_closing = True
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await end(self._task)
         self._say({"bye": True})
         await self._channels.close(grace)
 
@@ -131,7 +132,7 @@ class RedisBus:
     def publish(self, channels: Iterable[str], body: bytes) -> None:
         """Send `body` once to each other node that listens on any of `channels`.
 
-        Returns at once and never raises.
+        Returns at once and never raises. `body` has no empty line.
         """
         self._number += 1
         message = b"%b%d\n%b" % (self._own, self._number, body)
@@ -223,6 +224,7 @@ class RedisBus:
         """From now on messages may be missed."""
         if not self._is_deaf:
             self._is_deaf = True
+            self.lost += 1
             if not self._is_closing:
                 self._log.warning("backplane_lost")
 

@@ -5,12 +5,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import hiredis
 import structlog
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
+
+from chatserver.tasks import end
 
 CONNECT_TIMEOUT: Final = 1.0
 RETRY_INTERVAL: Final = 0.25
@@ -23,17 +25,41 @@ _MESSAGES: Final = 500
 _CHANNELS: Final = 500
 # Written at once, so that one batch stays small.
 
+_SEPARATOR: Final = b"\n\n"
+_JOINED_BYTES: Final = 2**16
+# Between messages that go as one, and from what size on they take no more along.
 
-class _Waiting(NamedTuple):
-    command: bytes
-    since: float
+
+class _Waiting:
+    """Messages for one channel that go to Redis as one, and when the first was published."""
+
+    __slots__ = ("channel", "messages", "since", "size")
+
+    def __init__(self, channel: bytes, message: bytes) -> None:
+        self.channel = channel
+        self.messages = [message]
+        self.since = time.monotonic()
+        self.size = len(message)
+
+    def join(self, channel: bytes, message: bytes) -> bool:
+        """Take another message along, if it is for the same channel."""
+        if channel != self.channel or self.size > _JOINED_BYTES:
+            return False
+        self.messages.append(message)
+        self.size += len(message)
+        return True
+
+    def command(self) -> bytes:
+        return _pack(b"PUBLISH", self.channel, _SEPARATOR.join(self.messages))
 
 
 class RedisChannels:
     """Publishes in order, and receives from the channels that are listened on.
 
     What was published is kept until Redis has confirmed it, and sent again over the
-    next connection: it may arrive twice, and is lost only when it is given up.
+    next connection: it may arrive twice, and is lost only when it is given up. What is
+    published to a channel right after something else for it goes with that, as one:
+    most of what Redis and its readers have to do is for each, whatever its size.
     """
 
     def __init__(
@@ -77,8 +103,7 @@ class RedisChannels:
         while self.connected_at is not None and len(self) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end(self._task)
 
     def drop(self) -> None:
         """Give the connection up and make another."""
@@ -88,10 +113,10 @@ class RedisChannels:
     # Publishing
 
     def publish(self, channel: bytes, message: bytes) -> None:
-        """Returns at once and never raises."""
-        command = _pack(b"PUBLISH", channel, message)
-        self._waiting.append(_Waiting(command, time.monotonic()))
-        self._waiting_bytes += len(command)
+        """Returns at once and never raises. `message` has no empty line."""
+        if not (self._waiting and self._waiting[-1].join(channel, message)):
+            self._waiting.append(_Waiting(channel, message))
+        self._waiting_bytes += len(message)
         if self._waiting_bytes > MAX_WAITING_BYTES:
             self._give_up(len(self))
         self._wake.set()
@@ -114,7 +139,7 @@ class RedisChannels:
             self._send_again()
             self.drop()
         for _ in range(count):
-            self._waiting_bytes -= len(self._waiting.popleft().command)
+            self._waiting_bytes -= self._waiting.popleft().size
         self.given_up += count
 
     def _send_again(self) -> None:
@@ -187,9 +212,7 @@ class RedisChannels:
         finally:
             self._reader = None
             failed = [task for task in (reader, writer) if task.done() and not task.cancelled()]
-            for task in (reader, writer):
-                task.cancel()
-            await asyncio.wait([reader, writer])
+            await end(reader, writer)
         for task in failed:
             task.result()
 
@@ -225,7 +248,7 @@ class RedisChannels:
     def _take_messages(self) -> list[bytes]:
         taken = [self._waiting.popleft() for _ in range(min(_MESSAGES, len(self._waiting)))]
         self._unconfirmed.extend(taken)
-        return [waiting.command for waiting in taken]
+        return [waiting.command() for waiting in taken]
 
     async def _read(self, connection: AbstractConnection) -> None:
         while True:
@@ -243,7 +266,8 @@ class RedisChannels:
     def _take_push(self, reply: Any) -> None:
         kind, channel, value = reply
         if kind == b"message":
-            self._receive(channel, value)
+            for message in value.split(_SEPARATOR):
+                self._receive(channel, message)
         elif kind == b"subscribe":
             self._confirm_channel(channel)
 
@@ -259,7 +283,7 @@ class RedisChannels:
     def _confirm(self) -> None:
         """Redis has answered the oldest command that has an answer of its own."""
         if self._unconfirmed:
-            self._waiting_bytes -= len(self._unconfirmed.popleft().command)
+            self._waiting_bytes -= self._unconfirmed.popleft().size
 
 
 def _pack(*parts: bytes) -> bytes:

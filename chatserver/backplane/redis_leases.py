@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import count
 from typing import Final, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from chatserver.backplane.lease_scripts import (
     ACQUIRE,
@@ -61,7 +62,10 @@ class RedisLeases:
         self._claim_ttl = _milliseconds(claim_ttl)
         self._return_delay = _milliseconds(return_delay)
         self._local = PresenceLeases()
+        self._node_id = uuid4()
         self._claims: dict[UUID, int] = {}
+        self._claim_numbers = count(1)
+        self._heard_claims: dict[int, int] = {}
         self._lives: dict[int, bytes] = {}
         self._seen: dict[int, bytes] = {}
         self._ttl = 0
@@ -187,11 +191,15 @@ class RedisLeases:
 
     async def _claim(self, shard: int) -> list[UUID]:
         """The changes of a shard that this node is to tell."""
+        keys = self._shard_keys(shard)
+        keys.append(f"{keys[0]}:handed:{self._node_id.hex}")
         claimed: list[UUID] = []
         while True:
+            number, heard = next(self._claim_numbers), self._heard_claims.get(shard, 0)
             life, claim, *users = await self._calls.run(
-                CLAIM, self._shard_keys(shard), [self._claim_ttl, MAX_BATCH]
+                CLAIM, keys, [self._claim_ttl, MAX_BATCH, number, heard]
             )
+            self._heard_claims[shard] = number
             self._seen[shard] = life
             batch = [UUID(user.decode()) for user in users]
             self._claims.update(dict.fromkeys(batch, claim))

@@ -16,12 +16,22 @@ from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
 from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import AbstractConnection, SSLConnection, parse_url
+from redis.asyncio.connection import (
+    AbstractConnection,
+    DefaultParser,
+    SSLConnection,
+    parse_url,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 TIMEOUT: Final = 1.0
-"""Seconds: how long connecting may take, and a command that is no part of the bus."""
+"""Seconds that connecting may take.
+
+A command has no time of redis-py's: for that it uses `asyncio.wait_for`, which costs a
+task for each command, and before Python 3.12 loses cancellations. Whoever runs a command
+gives it its time.
+"""
 
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
@@ -30,6 +40,13 @@ _ONCE: Final = Retry(NoBackoff(), 0)
 
 Client = Redis | RedisCluster
 """Both run commands and scripts; keys of one script share a hash tag."""
+
+
+class _PushParser(DefaultParser):  # type: ignore[misc, valid-type]
+    """Hands over what is pushed as it is; redis-py would print each of it for its log first."""
+
+    async def handle_push_response(self, response: Any, **_: Any) -> Any:
+        return response
 
 
 class RedisLinks:
@@ -54,6 +71,8 @@ class RedisLinks:
             "socket_connect_timeout": TIMEOUT,
         }
         del self._options["host"]
+        if self._kind == "cluster":
+            self._options.pop("db", None)
         self._class: type[Connection] = self._options.pop("connection_class", Connection)
         self._master = path[1] if len(path) > 1 else ""
         if self._kind == "sentinel" and not self._master:
@@ -66,6 +85,7 @@ class RedisLinks:
         """A connection that has not connected yet and speaks RESP3, so that what is
         published arrives between the replies. Each call may choose another node."""
         connection: AbstractConnection = next(self._pools).make_connection()  # type: ignore[no-untyped-call]
+        connection.set_parser(_PushParser)
         return connection
 
     async def close(self) -> None:
@@ -75,18 +95,17 @@ class RedisLinks:
             await self.client.aclose()
 
     def _create_client(self) -> Client:
-        options = {**self._options, "socket_timeout": TIMEOUT}
         if self._kind == "sentinel":
-            return self._open(self._sentinel(options).master_for(self._master))
+            return self._open(self._sentinel(self._options).master_for(self._master))
         if self._kind == "cluster":
-            options.pop("db", None)
+            options = {**self._options}
             if self._is_tls:
                 options["ssl"] = True
             return RedisCluster(
                 startup_nodes=[ClusterNode(host, port) for host, port in self._hosts], **options
             )
         host, port = self._hosts[0]
-        pool = ConnectionPool(self._class, host=host, port=port, **options)
+        pool = ConnectionPool(self._class, host=host, port=port, **self._options)
         return self._open(Redis(connection_pool=pool))
 
     def _open(self, client: Redis) -> Redis:
@@ -99,8 +118,6 @@ class RedisLinks:
         options = {**self._options, "protocol": 3}
         if self._kind == "sentinel":
             return cycle([self._sentinel(options).master_for(self._master).connection_pool])
-        if self._kind == "cluster":
-            options.pop("db", None)
         return cycle(
             [
                 ConnectionPool(self._class, host=host, port=port, **options)

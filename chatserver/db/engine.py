@@ -1,7 +1,8 @@
 """The connection pool, and what its failures mean."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import asyncpg
@@ -78,6 +79,8 @@ _PASSING = (
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
+    # A migration, or the host's own, has changed a table: the next time it is prepared anew.
+    asyncpg.InvalidCachedStatementError,
     # What the next user of a connection gets on which PostgreSQL said goodbye, or anything
     # else that nobody had asked for.
     asyncpg.InternalClientError,
@@ -146,11 +149,48 @@ def unavailable() -> Unavailable:
     return Unavailable("The database is not available right now.", retry_after=RETRY_AFTER)
 
 
+class _Lane:
+    """Lets `width` in at once; whoever has waited `patience` seconds gets a TimeoutError.
+
+    From a lane one goes on into the `outer` one, if there is one.
+    """
+
+    def __init__(self, width: int, patience: float, outer: "_Lane | None") -> None:
+        self.in_use = 0
+        self._places = asyncio.Semaphore(width)
+        self._patience = patience
+        self._outer = outer
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(self._patience):
+            await self._places.acquire()
+        self.in_use += 1
+        try:
+            async with nullcontext() if self._outer is None else self._outer.place():
+                yield
+        finally:
+            self.in_use -= 1
+            self._places.release()
+
+
 class Database:
     """Gives out connections and transactions; a database that is away is `Unavailable`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, lane: _Lane | None = None) -> None:
         self.engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._lane = lane
+
+    def lane(self, width: int, patience: float, **execution_options: Any) -> "Database":
+        """The same pool for callers of whom there may be many: `width` of them at a time.
+
+        The others wait for their turn, at most `patience` seconds. So they do not stand
+        in the way of those who share the pool and depend on a free connection. A lane of
+        a lane is a part of its width.
+        """
+        engine = self.engine.execution_options(**execution_options)
+        return Database(engine, _Lane(width, patience, self._lane))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -160,8 +200,23 @@ class Database:
         time, and StatementRefused when a statement is at fault. When the COMMIT itself
         was cut off, the transaction may have happened.
         """
+        async with self._begin(self.engine) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reads(self) -> AsyncIterator[AsyncConnection]:
+        """For statements that read and lock nothing; raises as `transaction`.
+
+        Each sees what was committed when it began. So it does in a transaction, of which
+        BEGIN and COMMIT would be two round trips more.
+        """
+        async with self._begin(self._autocommit) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _begin(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self.engine.begin() as connection:
+            async with self._place(), engine.begin() as connection:
                 yield connection
         except _FROM_DATABASE as error:
             if is_passing(error):
@@ -170,7 +225,13 @@ class Database:
             refused = StatementRefused(describe(error))
             raise refused.with_traceback(error.__traceback__) from None
 
+    def _place(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._lane is None else self._lane.place()
+
     def connections_in_use(self) -> int:
+        """Of its lane; without one, of the pool."""
+        if self._lane is not None:
+            return self._lane.in_use
         pool = self.engine.pool
         assert isinstance(pool, AsyncAdaptedQueuePool)
         return pool.checkedout()

@@ -21,7 +21,8 @@ from chatserver.app import StartError
 from chatserver.dev.balancers import find_haproxy, haproxy_config
 from chatserver.dev.demo import LANDLORD, TENANT, prepare_demo
 from chatserver.dev.manifests import chat_link, describe, write_manifest, write_private
-from chatserver.dev.postgres import EmbeddedPostgres, EmbeddedPostgresError, free_port
+from chatserver.dev.ports import free_port
+from chatserver.dev.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from chatserver.dev.programs import Program
 from chatserver.dev.redis import EmbeddedRedis, EmbeddedRedisError
 from chatserver.dev.server import DATABASE, with_page

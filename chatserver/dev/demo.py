@@ -131,7 +131,7 @@ async def open_demo_conversation(engine: AsyncEngine, settings: PresenceSettings
     database, nobody = Database(engine), _Nobody()
     async with database.transaction() as connection:
         host = await HostTables.inspect(connection)
-    presence = PresenceService(database, PresenceLeases(), nobody, settings)
+    presence = PresenceService(database, database, PresenceLeases(), nobody, settings)
     conversations = ConversationService(database, host, presence, nobody)
     tenant = Principal(TENANT.id, TENANT.role, datetime.max.replace(tzinfo=UTC))
     conversation, _ = await conversations.open(tenant, DEMO_LISTINGS[1].id)

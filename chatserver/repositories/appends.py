@@ -6,6 +6,9 @@ What the statement guarantees, also when other nodes run it at the same time:
   with them, because all three are given while its row is locked. Rows are locked
   in the order of their ids (conversations first, then unread totals), so two
   batches cannot lock each other out.
+- The time in a message's id and its `created_at` differ by less than a day: where
+  the clocks, or an earlier message of the conversation, would have it otherwise, the
+  id gets the time of `created_at`.
 - A `client_msg_id` is used once. A key that another node commits while this
   statement waits for the row lock is not seen by the snapshot that looks keys up;
   the primary key of `message_keys` then refuses the whole statement, and the
@@ -21,12 +24,16 @@ from uuid import UUID
 
 import asyncpg
 
-from chatserver.models import MessageType
+from chatserver.models import MessageType, Unread
+from chatserver.repositories.messages import made_at
 
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to append. `digest` stands for its body where a key is used again."""
+    """A message to append; `id` (UUIDv7) is what it gets unless its time is far off.
+
+    `digest` stands for its body where a key is used again.
+    """
 
     id: UUID
     conversation_id: UUID
@@ -52,24 +59,13 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """A participant's counters after the batch."""
-
-    conversation_id: UUID
-    user_id: UUID
-    unread_count: int
-    total_unread_count: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
 class Appended:
     """The outcome for one message.
 
-    `message_id` is the first one's for a DUPLICATE; `seq`, `rev`, `created_at` and
-    `participants` (client, owner) mean something for a STORED one. `unread` holds the
-    counters of those who did not send it, once for each conversation of the batch:
-    on its last message.
+    `message_id` is the first one's for a DUPLICATE, else the message's own; `seq`,
+    `rev`, `created_at` and `participants` (client, owner) mean something for a STORED
+    one. `unread` holds the counters of those who did not send it, once for each
+    conversation of the batch: on its last message.
     """
 
     outcome: Outcome
@@ -131,8 +127,16 @@ WITH input AS MATERIALIZED (
         s.*,
         s.last_seq + s.n AS new_seq,
         s.rev + s.n AS new_rev,
-        greatest(clock.now, s.active_at + interval '1 microsecond')
-            + (s.n - 1) * interval '1 microsecond' AS created_at,
+        t.created_at,
+        -- Looked up by its id, a message is searched for around the time in that.
+        CASE
+            WHEN t.created_at BETWEEN $11::timestamptz - interval '12 hours'
+                              AND $11::timestamptz + interval '12 hours' THEN s.id
+            ELSE (
+                lpad(to_hex((extract(epoch FROM t.created_at) * 1000)::bigint), 12, '0')
+                || substr(s.id::text, 14)
+            )::uuid
+        END AS message_id,
         s.n = max(s.n) OVER (PARTITION BY s.conversation_id) AS is_last
     FROM (
         SELECT
@@ -142,13 +146,17 @@ WITH input AS MATERIALIZED (
         FROM judged j
     ) AS s
     CROSS JOIN clock
+    CROSS JOIN LATERAL (
+        SELECT greatest(clock.now, s.active_at + interval '1 microsecond')
+            + (s.n - 1) * interval '1 microsecond' AS created_at
+    ) AS t
 ), stored AS (
     INSERT INTO chat.messages (
         id, conversation_id, seq, rev, sender_user_id, message_type, content, media_url,
         reply_to_seq, client_msg_id, created_at, updated_at
     )
     SELECT
-        id, conversation_id, new_seq, new_rev, sender_id, message_type::chat.message_type,
+        message_id, conversation_id, new_seq, new_rev, sender_id, message_type::chat.message_type,
         content, media_url, reply_to_seq, client_msg_id, created_at, created_at
     FROM numbered
     WHERE outcome = 'stored'
@@ -156,7 +164,7 @@ WITH input AS MATERIALIZED (
     INSERT INTO chat.message_keys (
         conversation_id, sender_user_id, client_msg_id, message_id, seq, digest
     )
-    SELECT conversation_id, sender_id, client_msg_id, id, new_seq, digest
+    SELECT conversation_id, sender_id, client_msg_id, message_id, new_seq, digest
     FROM numbered
     WHERE outcome = 'stored' AND client_msg_id IS NOT NULL
 ), moved AS (
@@ -194,7 +202,8 @@ WITH input AS MATERIALIZED (
 -- Who has how many unread now is one list for all, on the first row: joined to the
 -- messages here, it would be looked through once for each of them.
 SELECT
-    outcome, first_id, new_seq, new_rev, created_at, client_user_id, owner_user_id,
+    outcome, coalesce(first_id, nullif(message_id, id)) AS other_id, new_seq, new_rev,
+    created_at, client_user_id, owner_user_id,
     CASE ord WHEN 1 THEN ARRAY(
         SELECT (conversation_id, user_id, unread_count) FROM counted
     ) END AS counted,
@@ -212,7 +221,8 @@ async def append_messages(
     """Append `batch` in its order, all or nothing, and answer an outcome for each.
 
     Outside a transaction, so that PostgreSQL commits with the one round trip. No
-    two messages of a batch may share a `client_msg_id` and sender in a conversation.
+    two messages of a batch may share a `client_msg_id` and sender in a conversation,
+    and their ids are about as old as each other.
     """
     rows = await connection.fetch(
         _APPEND,
@@ -226,6 +236,7 @@ async def append_messages(
         [new.reply_to_seq for new in batch],
         [new.client_msg_id for new in batch],
         [new.digest for new in batch],
+        made_at(batch[0].id),
     )
     unread = _unread(rows)
     appended = []
@@ -233,10 +244,12 @@ async def append_messages(
     for new, row in zip(reversed(batch), reversed(rows), strict=True):
         outcome = _OUTCOMES[row["outcome"]]
         is_stored = outcome is Outcome.STORED
+        other_id = row["other_id"]
         appended.append(
             Appended(
                 outcome=outcome,
-                message_id=row["first_id"] or new.id,
+                # orjson encodes UUIDs, but not asyncpg's subclass of them.
+                message_id=new.id if other_id is None else UUID(int=other_id.int),
                 seq=row["new_seq"],
                 rev=row["new_rev"],
                 created_at=row["created_at"],

@@ -197,7 +197,8 @@ class ConversationViews:
                 {host.select("users", "owner", "owner")}
             FROM chosen c
             LEFT JOIN chat.participants mine
-                ON mine.conversation_id = c.id AND mine.user_id = :viewer_id
+                -- With `=`, a plan for any viewer goes through all of theirs for each row.
+                ON mine.conversation_id = c.id AND mine.user_id IS NOT DISTINCT FROM :viewer_id
             LEFT JOIN chat.participants peer
                 ON peer.conversation_id = c.id AND peer.user_id <> mine.user_id
             LEFT JOIN chat.user_presence seen ON seen.user_id = peer.user_id
@@ -211,18 +212,19 @@ class ConversationViews:
             {view}
         """)
         self._list = text(f"""
-            WITH chosen AS (
-                SELECT c.*, coalesce(c.last_message_at, c.created_at) AS active_at
-                FROM chat.participants p
-                JOIN chat.conversations c ON c.id = p.conversation_id
-                WHERE p.user_id = :viewer_id
-                  AND (:archived OR NOT CASE p.role WHEN 'client' THEN c.archived_by_client
-                                                    ELSE c.archived_by_owner END)
+            WITH page AS (
+                SELECT id, coalesce(last_message_at, created_at) AS active_at
+                FROM chat.conversations
+                WHERE (client_user_id = :viewer_id OR owner_user_id = :viewer_id)
+                  AND (:archived OR NOT CASE client_user_id WHEN :viewer_id
+                                        THEN archived_by_client ELSE archived_by_owner END)
                   AND (CAST(:active_at AS timestamptz) IS NULL
-                       OR (coalesce(c.last_message_at, c.created_at), c.id)
+                       OR (coalesce(last_message_at, created_at), id)
                           < (:active_at, CAST(:last_id AS uuid)))
-                ORDER BY active_at DESC, c.id DESC
+                ORDER BY active_at DESC, id DESC
                 LIMIT :limit OFFSET :skip
+            ), chosen AS (
+                SELECT c.*, page.active_at FROM page JOIN chat.conversations c USING (id)
             )
             {view}
             ORDER BY c.active_at DESC, c.id DESC

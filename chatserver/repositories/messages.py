@@ -40,8 +40,8 @@ COLUMNS = """
     m.edited_at, m.is_deleted
 """
 
-# The time in a message's id is the sending node's, created_at the database's: they
-# differ by less than this, so a search by id looks at two partitions at most.
+# The time in a message's id and its created_at differ by less than this (`appends` sees
+# to it), so a search by id looks at two partitions at most.
 _CLOCK_SKEW = timedelta(days=1)
 _FIRST_TIME = datetime.fromisoformat("0001-01-03T00:00:00Z")
 _LAST_TIME = datetime.fromisoformat("9999-12-29T00:00:00Z")
@@ -77,14 +77,19 @@ def message_from_row(row: Row[Any]) -> Message:
     )
 
 
-def time_bounds(message_id: UUID) -> tuple[datetime, datetime]:
-    """Between which times a message with this UUIDv7 was created; any UUID is fine."""
+def made_at(message_id: UUID) -> datetime:
+    """The time in a UUIDv7; any UUID is fine."""
     milliseconds = message_id.int >> 80
     try:
         made = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
         made = _LAST_TIME
-    made = min(max(made, _FIRST_TIME), _LAST_TIME)
+    return min(max(made, _FIRST_TIME), _LAST_TIME)
+
+
+def time_bounds(message_id: UUID) -> tuple[datetime, datetime]:
+    """Between which times a message with this UUIDv7 was created; any UUID is fine."""
+    made = made_at(message_id)
     return made - _CLOCK_SKEW, made + _CLOCK_SKEW
 
 

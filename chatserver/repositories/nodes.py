@@ -7,6 +7,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chatserver.models import Unread
+
 _STATE = text("""
     SELECT
         pg_snapshot_xmin(pg_current_snapshot()) AS mark,
@@ -77,4 +79,33 @@ async def list_changed(
     rows = await connection.execute(_CHANGED, {"user_ids": list(user_ids), "mark": str(mark)})
     return [
         Head(row.id, row.last_seq, row.rev, (row.client_user_id, row.owner_user_id)) for row in rows
+    ]
+
+
+_UNREAD = text("""
+    SELECT user_id, conversation_id, p.unread_count, t.unread_count AS total, t.version
+    FROM unnest(CAST(:user_ids AS uuid[]), CAST(:conversation_ids AS uuid[]))
+             AS asked (user_id, conversation_id)
+    JOIN chat.participants p USING (user_id, conversation_id)
+    JOIN chat.unread_totals t USING (user_id)
+""")
+
+
+async def list_unread(
+    connection: AsyncConnection, asked: Collection[tuple[UUID, UUID]]
+) -> Sequence[Unread]:
+    """The counters of each of these users in the conversation beside them, as (user, conversation).
+
+    Nothing of those who do not take part.
+    """
+    rows = await connection.execute(
+        _UNREAD,
+        {
+            "user_ids": [user_id for user_id, _ in asked],
+            "conversation_ids": [conversation_id for _, conversation_id in asked],
+        },
+    )
+    return [
+        Unread(row.conversation_id, row.user_id, row.unread_count, row.total, row.version)
+        for row in rows
     ]

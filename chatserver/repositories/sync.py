@@ -69,6 +69,10 @@ class Mark:
         return cls(newest, pending)
 
 
+# Before there is a snapshot. Rows that move into a new partition between the snapshot
+# and a statement after it would be found in neither place.
+_HOLD_PARTITIONS = text("LOCK TABLE ONLY chat.messages IN ACCESS SHARE MODE")
+
 _SNAPSHOT = text("""
     SELECT
         concat_ws('/',
@@ -90,7 +94,11 @@ _SNAPSHOT = text("""
 
 
 async def get_snapshot(connection: AsyncConnection) -> Snapshot:
-    """The snapshot of the transaction that `connection` is in."""
+    """The snapshot of the transaction that `connection` is in, and that begins with it.
+
+    Until its end no message moves into another partition.
+    """
+    await connection.execute(_HOLD_PARTITIONS)
     row = (await connection.execute(_SNAPSHOT)).one()
     return Snapshot(row.database, row.is_standby, row.xmax, tuple(sorted(row.in_progress)))
 
@@ -101,11 +109,13 @@ class Changed:
 
     `newest` is the number of the last change of any of the user's conversations, 0
     where there is none. `has_later` says whether some changed since `then`.
+    `unread_version` is that of the user's counters, 0 before the first message.
     """
 
     ids: Sequence[UUID]
     newest: int
     has_later: bool
+    unread_version: int
 
 
 def _is_new(mark: str) -> str:
@@ -135,7 +145,8 @@ _CHANGED = text(f"""
         ARRAY(SELECT id FROM page ORDER BY active_at DESC, id DESC) AS ids,
         (SELECT changed_xid FROM own WHERE changed_xid < CAST(:xmax AS xid8)
          ORDER BY changed_xid DESC LIMIT 1) AS newest,
-        EXISTS (SELECT FROM own WHERE {_is_new("then")}) AS has_later
+        EXISTS (SELECT FROM own WHERE {_is_new("then")}) AS has_later,
+        (SELECT version FROM chat.unread_totals WHERE user_id = :user_id) AS unread_version
 """)
 
 
@@ -152,7 +163,7 @@ async def list_changed(
     """A page of the user's conversations that changed since `since` (None: of all).
 
     `after` is where the page before ended. Reads the user's own conversations, by
-    index, and no message.
+    index, one row of counters, and no message.
     """
     result = await connection.execute(
         _CHANGED,
@@ -167,7 +178,12 @@ async def list_changed(
         },
     )
     row = result.one()
-    return Changed(ids=row.ids, newest=row.newest or 0, has_later=row.has_later)
+    return Changed(
+        ids=row.ids,
+        newest=row.newest or 0,
+        has_later=row.has_later,
+        unread_version=row.unread_version or 0,
+    )
 
 
 def _values(name: str, mark: Mark | None) -> dict[str, Any]:

@@ -60,18 +60,24 @@ async def get_listing(
 
 
 _SEEN = text("""
-    INSERT INTO chat.user_presence (user_id, last_seen_at, updated_at)
-    SELECT id, :at, now() FROM core.users WHERE id = ANY (:user_ids) ORDER BY id
-    ON CONFLICT (user_id) DO UPDATE
-    SET last_seen_at = greatest(user_presence.last_seen_at, excluded.last_seen_at),
-        updated_at = excluded.updated_at
+    WITH clock AS MATERIALIZED (
+        SELECT clock_timestamp() AS now
+    ), seen AS (
+        INSERT INTO chat.user_presence (user_id, last_seen_at, updated_at)
+        SELECT id, now, now FROM core.users, clock WHERE id = ANY (:user_ids) ORDER BY id
+        ON CONFLICT (user_id) DO UPDATE
+        SET last_seen_at = greatest(user_presence.last_seen_at, excluded.last_seen_at),
+            updated_at = excluded.updated_at
+    )
+    SELECT now FROM clock
 """)
 
 
-async def set_last_seen(
-    connection: AsyncConnection, user_ids: Collection[UUID], at: datetime
-) -> None:
-    await connection.execute(_SEEN, {"user_ids": list(user_ids), "at": at})
+async def set_last_seen(connection: AsyncConnection, user_ids: Collection[UUID]) -> datetime:
+    """To now: the time, by PostgreSQL's clock, since those of the nodes may differ."""
+    result = await connection.execute(_SEEN, {"user_ids": list(user_ids)})
+    at: datetime = result.scalar_one()
+    return at
 
 
 _LAST_SEEN = text("SELECT last_seen_at FROM chat.user_presence WHERE user_id = :user_id")

@@ -70,14 +70,14 @@ class ConversationService:
         return views[principal.user_id], is_new
 
     async def get(self, principal: Principal, conversation_id: UUID) -> Conversation:
-        async with self._database.transaction() as connection:
+        async with self._database.reads() as connection:
             await access_conversation(connection, principal, conversation_id)
             views = await self._view(connection, conversation_id, (principal.user_id,))
         return (await self._with_presence(views))[principal.user_id]
 
     async def check_access(self, principal: Principal, conversation_id: UUID) -> tuple[UUID, UUID]:
         """The participants; NotFound unless the caller may see the conversation."""
-        async with self._database.transaction() as connection:
+        async with self._database.reads() as connection:
             membership = await access_conversation(connection, principal, conversation_id)
         return membership.participants
 
@@ -95,7 +95,7 @@ class ConversationService:
         Those that the caller has archived are in it only with `archived`. `after` is
         the `next` of the page before.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.reads() as connection:
             found = await self._views.list(
                 connection,
                 principal.user_id,

@@ -14,26 +14,47 @@ ATTEMPTS: Final = 10
 PAUSE: Final = 1.0
 """Seconds between two attempts at a lock that others hold."""
 
+STRAYS_CHECK: Final = 10.0
+"""Seconds between two looks at whether the default partition caught messages."""
+
 
 class MaintenanceService:
-    """Runs at the start of a node and every day; safe on several nodes at once."""
+    """`ensure_partitions` is for the start of a node and every day, `look_for_strays` for
+    every STRAYS_CHECK; both are safe on several nodes at once.
+    """
 
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
         self._metrics = metrics
+        self._has_strays = False
         self._log = structlog.get_logger(__name__)
 
     async def ensure_partitions(self) -> None:
         """Make the partitions of this month and three more, and look for strays.
 
-        Messages in the default partition are kept and found as all others; that
-        there are some raises the metric `chat_default_partition_in_use`. Raises
-        Unavailable when the database is away, or busy at each of the attempts.
+        Raises Unavailable when the database is away, or busy at each of the attempts.
         """
         try:
             await self._make_partitions()
         finally:
-            await self._look_for_strays()
+            await self.look_for_strays()
+
+    async def look_for_strays(self) -> None:
+        """Raise the alarm when there are messages in the default partition, or end it.
+
+        They are kept and found as all others. The metric `chat_default_partition_in_use`
+        is 1 meanwhile, and that it begins is logged as an error. While the database is
+        away it stays as it was.
+        """
+        try:
+            async with self._database.transaction() as connection:
+                has_strays = await partitions.has_stray_messages(connection)
+        except Unavailable:
+            return
+        if has_strays and not self._has_strays:
+            self._log.error("default_partition_in_use")
+        self._has_strays = has_strays
+        self._metrics.default_partition_in_use(has_strays)
 
     async def _make_partitions(self) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -47,10 +68,3 @@ class MaintenanceService:
             await asyncio.sleep(PAUSE)
         if made:
             self._log.info("partitions_made", count=made)
-
-    async def _look_for_strays(self) -> None:
-        async with self._database.transaction() as connection:
-            has_strays = await partitions.has_stray_messages(connection)
-        if has_strays:
-            self._log.error("default_partition_in_use")
-        self._metrics.default_partition_in_use(has_strays)

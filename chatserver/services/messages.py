@@ -29,7 +29,7 @@ from chatserver.repositories.appends import NewMessage, Outcome
 from chatserver.repositories.conversations import Membership
 from chatserver.services.access import access_conversation, access_message, lock_conversation
 from chatserver.services.content import clean_text
-from chatserver.services.heads import HeadHints
+from chatserver.services.hints import HeadHints
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import MessageSettings
 
@@ -128,7 +128,7 @@ class MessageService:
         raise _refusal(appended.outcome)
 
     async def get(self, principal: Principal, message_id: UUID) -> Message:
-        async with self._database.transaction() as connection:
+        async with self._database.reads() as connection:
             return await access_message(connection, principal, message_id)
 
     async def history(
@@ -146,7 +146,7 @@ class MessageService:
 
         At most one of `before`, `before_seq` and `after_seq` is given.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.reads() as connection:
             membership = await access_conversation(connection, principal, conversation_id)
             page = await messages.list_messages(
                 connection,

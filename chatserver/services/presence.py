@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence, Set
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -15,9 +14,15 @@ from chatserver.errors import NotFound, RateLimited, Unavailable
 from chatserver.events import PresenceChanged, Publisher
 from chatserver.models import Conversation, Presence, Principal
 from chatserver.repositories import conversations, users
+from chatserver.services.batcher import Batcher
 from chatserver.settings import PresenceSettings
 
 RETRY_AFTER: Final = 1.0
+
+USERS_AT_ONCE: Final = 1000
+MAX_WAITING: Final = 10_000
+TELL_TIMEOUT: Final = 5.0
+"""Seconds that a new socket waits for the others to be told of it; they are told in any case."""
 
 
 class PresenceService:
@@ -29,24 +34,35 @@ class PresenceService:
     def __init__(
         self,
         database: Database,
+        requests: Database,
         leases: Leases,
         publisher: Publisher,
         settings: PresenceSettings,
         *,
         max_sockets: int = 0,
     ) -> None:
-        """`max_sockets` is how many a user may have open at a time; 0 is any number."""
+        """`requests` is the lane of the calls. `max_sockets` is how many a user may have
+        open at a time; 0 is any number.
+        """
         self._database = database
+        self._requests = requests
         self._leases = leases
         self._publisher = publisher
         self._settings = settings
         self._max_sockets = max_sockets
         self._untold: set[UUID] = set()
+        # When thousands of sockets come back at once, they share a transaction.
+        self._arrivals = Batcher[UUID, None](
+            self._tell_arrivals,
+            max_batch=USERS_AT_ONCE,
+            max_waiting=MAX_WAITING,
+            timeout=TELL_TIMEOUT,
+        )
         self._log = structlog.get_logger(__name__)
 
     async def get(self, principal: Principal, user_id: UUID) -> Presence:
         """The presence of someone whom the caller shares a conversation with, or NotFound."""
-        async with self._database.transaction() as connection:
+        async with self._requests.reads() as connection:
             if not principal.is_privileged and not await conversations.is_shared(
                 connection, principal.user_id, user_id
             ):
@@ -79,7 +95,10 @@ class PresenceService:
                 "The user has too many open sockets.", retry_after=RETRY_AFTER
             ) from None
         if came_online:
-            await self._tell({user_id})
+            try:
+                await self._arrivals.submit(user_id)
+            except Unavailable:
+                self._untold.add(user_id)
 
     async def disconnected(self, user_id: UUID, socket_id: str) -> None:
         """A socket of the user is gone; unless another opens soon, so is the user."""
@@ -95,12 +114,15 @@ class PresenceService:
         if changed:
             await self._tell(changed)
 
+    async def _tell_arrivals(self, user_ids: list[UUID]) -> list[Exception | None]:
+        await self._tell(set(user_ids))
+        return [None] * len(user_ids)
+
     async def _tell(self, user_ids: Set[UUID]) -> None:
         """Tell how it is with each of them now, which while we asked may have changed again."""
-        at = datetime.now(UTC)
         try:
             async with self._database.transaction() as connection:
-                await users.set_last_seen(connection, user_ids, at)
+                at = await users.set_last_seen(connection, user_ids)
         except Unavailable:
             self._untold |= user_ids
             self._log.warning("presence_not_told", users=len(user_ids))

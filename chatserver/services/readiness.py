@@ -31,7 +31,12 @@ class Checks:
 
     @property
     def is_ready(self) -> bool:
-        return self.database and self.migrations and self.backplane and not self.draining
+        return self.is_ready_alone and self.backplane
+
+    @property
+    def is_ready_alone(self) -> bool:
+        """Ready but for the other nodes, which it may not hear."""
+        return self.database and self.migrations and not self.draining
 
 
 async def _alone() -> bool:
@@ -40,23 +45,48 @@ async def _alone() -> bool:
 
 
 class Readiness:
-    """Set `draining` when the node is about to end: from then on it is not ready."""
+    """To be made in a running loop."""
 
     def __init__(
         self, database: Database, backplane: Callable[[], Awaitable[bool]] = _alone
     ) -> None:
         """`backplane` says whether this node hears the others."""
-        self.draining = False
         self._database = database
         self._backplane = backplane
         self._is_migrated = False
+        self._drained = asyncio.get_running_loop().create_future()
         self._lock = asyncio.Lock()
         self._parts = (False, False, False)
         self._checked_at = float("-inf")
         self._log = structlog.get_logger(__name__)
 
+    @property
+    def draining(self) -> bool:
+        return self._drained.done()
+
+    def drain(self) -> None:
+        """The node is about to end: from now on it is not ready."""
+        if not self.draining:
+            self._drained.set_result(None)
+
     async def check(self) -> Checks:
-        """The state of all parts, at most half a second old; takes two seconds at most."""
+        """The state of all parts, at most half a second old; takes two seconds at most.
+
+        A draining node says so at once, also to who waits when that begins: its parts
+        are then as they were last known.
+        """
+        if not self.draining:
+            await self._refresh_unless_drained()
+        return Checks(*self._parts, draining=self.draining)
+
+    async def _refresh_unless_drained(self) -> None:
+        refreshing = asyncio.create_task(self._refresh())
+        try:
+            await asyncio.wait([refreshing, self._drained], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            refreshing.cancel()
+
+    async def _refresh(self) -> None:
         async with self._lock:
             if time.monotonic() - self._checked_at >= FRESH:
                 database, migrated, backplane = await asyncio.gather(
@@ -66,7 +96,6 @@ class Readiness:
                 )
                 self._parts = database, migrated, backplane
                 self._checked_at = time.monotonic()
-        return Checks(*self._parts, draining=self.draining)
 
     async def _answers(self, part: str, ask: Callable[[], Awaitable[bool]]) -> bool:
         """Whether the part says yes in time; why it does not is for the log."""

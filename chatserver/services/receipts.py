@@ -11,8 +11,8 @@ from chatserver.models import Principal
 from chatserver.repositories import receipts
 from chatserver.repositories.receipts import Cursors, Move, Moved, Owner
 from chatserver.services.access import access_conversation, access_message
-from chatserver.services.group_commit import GroupCommit
-from chatserver.services.heads import HeadHints
+from chatserver.services.batcher import Batcher
+from chatserver.services.hints import HeadHints
 from chatserver.settings import WriterSettings
 
 
@@ -48,21 +48,24 @@ class ReceiptService:
 
     A cursor never goes back, `read` takes `delivered` with it, and neither passes
     the last message. Requests of one participant that wait together become one move.
+    What only reads is in the lane `requests`; moves share one connection, which they do
+    not have to wait for: behind each waits what its device sends next.
     """
 
     def __init__(
         self,
         database: Database,
+        requests: Database,
         publisher: Publisher,
         heads: HeadHints,
         settings: WriterSettings,
     ) -> None:
         self._database = database
+        self._requests = requests
         self._publisher = publisher
         self._heads = heads
-        self._group = GroupCommit[_Request, _Done](
+        self._group = Batcher[_Request, _Done](
             self._flush,
-            key=lambda _: None,
             after=self._publish,
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,
@@ -87,13 +90,13 @@ class ReceiptService:
 
     async def mark_message_read(self, principal: Principal, message_id: UUID) -> int:
         """As `mark_read`, up to the message with this id."""
-        async with self._database.transaction() as connection:
+        async with self._requests.reads() as connection:
             message = await access_message(connection, principal, message_id)
         return await self.mark_read(principal, message.conversation_id, message.seq)
 
     async def unread_total(self, principal: Principal) -> int:
         """How many messages the caller has not read, in all conversations."""
-        async with self._database.transaction() as connection:
+        async with self._requests.reads() as connection:
             return await receipts.get_unread_total(connection, principal.user_id)
 
     async def close(self) -> None:
@@ -104,7 +107,7 @@ class ReceiptService:
         try:
             return await self._group.submit(request)
         except NotFound:
-            async with self._database.transaction() as connection:
+            async with self._requests.reads() as connection:
                 await access_conversation(connection, principal, request.conversation_id)
             raise Forbidden("The caller takes no part in the conversation.") from None
 

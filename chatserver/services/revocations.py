@@ -17,7 +17,7 @@ import structlog
 from chatserver.db.engine import Database
 from chatserver.errors import Forbidden, InvalidPayload, NotFound, Unavailable
 from chatserver.models import Principal, Revocation
-from chatserver.repositories import revocations
+from chatserver.repositories import conversations, revocations
 
 POLL_INTERVAL: Final = 0.75
 POLL_TIMEOUT: Final = 1.0
@@ -141,9 +141,9 @@ class RevocationService:
         Raises Forbidden, and InvalidPayload for a time that is over.
         """
         _check_privileged(principal)
-        if expires_at is not None and expires_at <= datetime.now(UTC):
-            raise InvalidPayload(fields={"expires_at": ["Must be in the future."]})
         async with self._database.transaction() as connection:
+            if expires_at is not None and expires_at <= await conversations.now(connection):
+                raise InvalidPayload(fields={"expires_at": ["Must be in the future."]})
             if jti is not None:
                 added = await revocations.add_token(connection, jti, expires_at)
             else:

@@ -11,12 +11,16 @@ from chatserver.db.engine import Database
 from chatserver.errors import Forbidden, Unauthorized
 from chatserver.models import Principal
 from chatserver.repositories import users
+from chatserver.services.batcher import Batcher
 from chatserver.services.revocations import RevocationService
 
 MAX_CACHED_USERS = 50_000
 
 USERS_AT_ONCE: Final = 1000
 """How many users are asked for in one statement."""
+
+MAX_WAITING: Final = 10_000
+LOOK_UP_TIMEOUT: Final = 10.0
 
 
 class SessionService:
@@ -34,9 +38,16 @@ class SessionService:
         self._revocations = revocations
         self._ttl = user_cache_ttl
         self._known: OrderedDict[UUID, float] = OrderedDict()
+        # When thousands of sockets come back at once, they share a connection.
+        self._look_ups = Batcher[UUID, bool](
+            self._exist,
+            max_batch=USERS_AT_ONCE,
+            max_waiting=MAX_WAITING,
+            timeout=LOOK_UP_TIMEOUT,
+        )
 
     async def authenticate(self, token: str | None) -> Principal:
-        """Who is calling. Raises Unauthorized, the same for every bad token."""
+        """Who is calling. Raises Unauthorized, the same for every bad token, and Unavailable."""
         if not token:
             raise Unauthorized
         principal = await self._verifier.verify(token)
@@ -62,16 +73,19 @@ class SessionService:
         asked, vanished = list(user_ids), set[UUID]()
         for start in range(0, len(asked), USERS_AT_ONCE):
             some = asked[start : start + USERS_AT_ONCE]
-            async with self._database.transaction() as connection:
+            async with self._database.reads() as connection:
                 vanished.update(await users.list_missing(connection, some))
         for user_id in vanished:
             self._known.pop(user_id, None)
         return vanished
 
+    async def _exist(self, user_ids: list[UUID]) -> list[bool | Exception]:
+        async with self._database.reads() as connection:
+            missing = set(await users.list_missing(connection, user_ids))
+        return [user_id not in missing for user_id in user_ids]
+
     async def _look_up(self, user_id: UUID) -> None:
-        async with self._database.transaction() as connection:
-            exists = await users.user_exists(connection, user_id)
-        if not exists:
+        if not await self._look_ups.submit(user_id):
             raise Unauthorized
         self._known[user_id] = time.monotonic() + self._ttl
         self._known.move_to_end(user_id)

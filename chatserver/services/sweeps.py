@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -10,7 +11,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatserver.db.engine import Database
-from chatserver.events import HeadMoved, Publisher
+from chatserver.errors import Unavailable
+from chatserver.events import HeadMoved, Publisher, UnreadChanged
+from chatserver.models import Unread
 from chatserver.repositories import nodes
 
 INTERVAL: Final = 1.0
@@ -53,6 +56,9 @@ class _Mark(NamedTuple):
 class SweepService:
     """Sends `head` to local sockets for what changed while events may have been missed.
 
+    And `unread`, since of a message's two events the second alone may be missing: then
+    nothing is to be synced, and the counter that was told is wrong.
+
     A sweep reads the conversations of the users who are connected here, and only
     those that changed since a moment before the doubt. A node that is cut off from
     Redis says so in PostgreSQL, and the others sweep for as long as that lasts.
@@ -84,7 +90,14 @@ class SweepService:
             self._from = None  # begin again, from further back
 
     async def tick(self) -> None:
-        """To be called every second: note where the database stands, and sweep if in doubt."""
+        """To be called every second: note where the database stands, and sweep if in doubt.
+
+        A database that is away is asked again the next time: a doubt stays until then.
+        """
+        with suppress(Unavailable):
+            await self._look()
+
+    async def _look(self) -> None:
         started = time.monotonic()
         async with self._database.transaction() as connection:
             await self._tell_others(connection)
@@ -128,14 +141,11 @@ class SweepService:
         begin = self._mark_before(since) if self._from is None else self._from
         told = 0
         for users in _chunks(self._local_users()):
-            async with self._database.transaction() as connection:
-                heads = await nodes.list_changed(connection, users, begin)
-            here = set(users)
+            heads, unread = await self._find(users, begin)
             for head in heads:
-                participants = tuple(user for user in head.participants if user in here)
-                self._publisher.publish(
-                    HeadMoved(head.id, head.last_seq, head.rev, participants, is_local=True)
-                )
+                self._publisher.publish(head)
+            for counters in unread:
+                self._publisher.publish(UnreadChanged.of(counters, is_local=True))
             told += len(heads)
         if told:
             self._log.info("swept", heads=told)
@@ -143,6 +153,25 @@ class SweepService:
             self._from = mark
             if started > self._until:
                 self._since = self._from = None
+
+    async def _find(
+        self, users: Collection[UUID], begin: int
+    ) -> tuple[Sequence[HeadMoved], Sequence[Unread]]:
+        """Where what changed since the mark `begin` stands, for those of `users` who hold it."""
+        here = set(users)
+        async with self._database.transaction() as connection:
+            heads = [
+                HeadMoved(
+                    conversation_id=head.id,
+                    last_seq=head.last_seq,
+                    rev=head.rev,
+                    participants=tuple(user for user in head.participants if user in here),
+                    is_local=True,
+                )
+                for head in await nodes.list_changed(connection, users, begin)
+            ]
+            holders = [(user, head.conversation_id) for head in heads for user in head.participants]
+            return heads, await nodes.list_unread(connection, holders)
 
 
 def _chunks(users: Collection[UUID]) -> Iterator[list[UUID]]:

@@ -20,6 +20,9 @@ from chatserver.services.sync_cursors import Cursor, cursor_scope, decode_cursor
 
 RETRY_AFTER: Final = 1.0
 
+PATIENCE: Final = 10.0
+"""Seconds that a sync waits for its turn: when many devices come back, it is the longest."""
+
 # An estimate of what these take as JSON, in bytes, beside their texts.
 _CONVERSATION_BYTES: Final = 1200
 _MESSAGE_BYTES: Final = 800
@@ -53,12 +56,15 @@ class SyncResult:
 
     `reset`: the given cursor is not from this database (or is another user's), so
     this is the first page of everything, and nothing from before is valid.
+    `unread_version`: the answer knows the caller's counters up to this version, so an
+    `unread` event of a lower one is older.
     """
 
     cursor: str
     reset: bool
     has_more: bool
     conversations: Sequence[SyncedConversation]
+    unread_version: int
 
 
 class SyncService:
@@ -72,6 +78,7 @@ class SyncService:
 
     `max_answer_bytes` is about how much JSON an answer may be, half of it for changes:
     one larger than a socket's queue would get the client dropped, again and again.
+    At most `at_once` connections are used; the other calls wait for their turn.
     """
 
     def __init__(
@@ -81,8 +88,9 @@ class SyncService:
         presence: PresenceService,
         *,
         max_answer_bytes: int,
+        at_once: int,
     ) -> None:
-        self._database = Database(database.engine.execution_options(**sync.SNAPSHOT_OPTIONS))
+        self._database = database.lane(at_once, PATIENCE, **sync.SNAPSHOT_OPTIONS)
         self._views = ConversationViews(host)
         self._presence = presence
         self._max_bytes = max_answer_bytes // 2
@@ -116,6 +124,7 @@ class SyncService:
             reset=found.is_reset,
             has_more=following.is_walking or answer.is_short or found.changed.has_later,
             conversations=await self._with_presence(answer.items),
+            unread_version=found.changed.unread_version,
         )
 
     async def _find(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import asyncpg
 import structlog
@@ -20,11 +21,19 @@ from chatserver.repositories.appends import (
     is_repeatable,
     list_locked,
 )
-from chatserver.services.group_commit import GroupCommit
-from chatserver.services.heads import HeadHints
+from chatserver.services.batcher import Batcher
+from chatserver.services.hints import HeadHints
 from chatserver.settings import DatabaseSettings, WriterSettings
 
 MAX_REPEATS = 5
+
+CONNECTION_SETTINGS: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "lock_timeout": "2s",
+}
+"""Of the writer's connection. Its one statement is planned once: what it joins is always
+found by index, whatever the statistics of a young database say."""
 
 Stored = tuple[Appended, Message | None]
 """What became of a message, and the message if it was stored now."""
@@ -52,7 +61,7 @@ class MessageWriter:
         self._metrics = metrics
         self._connection: AsyncConnection | None = None
         self._log = structlog.get_logger(__name__)
-        self._group = GroupCommit[NewMessage, Stored](
+        self._group = Batcher[NewMessage, Stored](
             self._flush,
             key=_key,
             after=self._publish,
@@ -63,21 +72,13 @@ class MessageWriter:
 
     @staticmethod
     def create_engine(settings: DatabaseSettings) -> AsyncEngine:
-        """The writer's own connection: a busy pool cannot keep messages waiting.
-
-        Its one statement is planned once: what it joins is always found by index,
-        whatever the statistics of a young database say.
-        """
+        """The writer's own connection: a busy pool cannot keep messages waiting."""
         return create_engine(
             settings.url,
             pool_size=1,
             pool_timeout=settings.pool_timeout,
             statement_timeout=settings.statement_timeout,
-            server_settings={
-                "plan_cache_mode": "force_generic_plan",
-                "enable_seqscan": "off",
-                "lock_timeout": "2s",
-            },
+            server_settings=CONNECTION_SETTINGS,
             isolation_level="AUTOCOMMIT",
         )
 
@@ -176,15 +177,7 @@ class MessageWriter:
                 self._metrics.message_sent(message.message_type)
                 self._publisher.publish(MessageSent(message, appended.participants))
             for unread in appended.unread:
-                self._publisher.publish(
-                    UnreadChanged(
-                        user_id=unread.user_id,
-                        conversation_id=unread.conversation_id,
-                        unread_count=unread.unread_count,
-                        total_unread_count=unread.total_unread_count,
-                        version=unread.version,
-                    )
-                )
+                self._publisher.publish(UnreadChanged.of(unread))
 
 
 async def _driver(connection: AsyncConnection) -> asyncpg.Connection:
@@ -202,7 +195,7 @@ def _key(new: NewMessage) -> object | None:
 
 def _message(new: NewMessage, stored: Appended) -> Message:
     return Message(
-        id=new.id,
+        id=stored.message_id,
         conversation_id=new.conversation_id,
         seq=stored.seq,
         rev=stored.rev,

@@ -39,6 +39,18 @@ async def test_a_repeated_key_answers_200_with_the_first_message(rest: Rest, hea
     assert first.json == again.json == in_body.json
 
 
+async def test_a_repeated_key_finds_the_first_message_though_the_databases_clock_was_days_ahead(
+    rest: Rest,
+) -> None:
+    conversation = await rest.open()
+    await rest.sql("UPDATE chat.conversations SET last_message_at = now() + interval '3 days'")
+    body = {"content": "hello", "client_msg_id": str(uuid4())}
+    first = await rest.post(f"{conversation}/messages", body)
+    again = await rest.post(f"{conversation}/messages", body)
+    assert (first.status, again.status) == (201, 200)
+    assert first.json == again.json
+
+
 async def test_fifty_repeats_at_once_make_one_message(rest: Rest) -> None:
     conversation, key = await rest.open(), str(uuid4())
     body = {"content": "hello", "client_msg_id": key}

@@ -1,5 +1,7 @@
 """What operators and load balancers ask."""
 
+import pytest
+
 from tests.api.rest import Rest
 
 
@@ -13,11 +15,27 @@ async def test_a_node_is_ready_until_it_drains(rest: Rest) -> None:
     reply = await rest.get("/readyz", user=None)
     checks = {"database": True, "migrations": True, "backplane": True, "draining": False}
     assert (reply.status, reply.json) == (200, {"status": "ready", "checks": checks})
-    rest.node.readiness.draining = True
+    rest.node.readiness.drain()
     reply = await rest.get("/readyz", user=None)
     assert reply.status == 503
     assert reply.json == {"status": "not_ready", "checks": checks | {"draining": True}}
     assert (await rest.get("/healthz", user=None)).status == 200
+
+
+async def test_a_probe_can_do_without_the_other_nodes(
+    rest: Rest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_heard() -> bool:
+        return False
+
+    monkeypatch.setattr(rest.node.readiness, "_backplane", is_heard)
+    assert (await rest.get("/readyz", user=None)).status == 503
+    reply = await rest.get("/readyz?exclude=backplane", user=None)
+    assert (reply.status, reply.json["status"]) == (200, "ready")
+    assert not reply.json["checks"]["backplane"]
+    assert (await rest.get("/readyz?exclude=database", user=None)).status == 503
+    rest.node.readiness.drain()
+    assert (await rest.get("/readyz?exclude=backplane", user=None)).status == 503
 
 
 async def test_probes_may_carry_any_query(rest: Rest) -> None:

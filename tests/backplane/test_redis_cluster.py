@@ -11,10 +11,8 @@ from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.metrics import Metrics
-from tests.kit.leases import told
+from tests.kit.leases import PATIENT, TTL, told
 from tests.kit.redis import running_redis_cluster
-
-TTL = 30.0
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ async def cluster() -> AsyncIterator[RedisCluster]:
 async def test_leases_and_limits_work_on_a_cluster(
     cluster: RedisCluster, redis_prefix: str
 ) -> None:
-    one, two = (RedisLeases(cluster, redis_prefix) for _ in range(2))
+    one, two = (RedisLeases(cluster, redis_prefix, timeout=PATIENT) for _ in range(2))
     users = [uuid4() for _ in range(200)]
     assert all(await asyncio.gather(*(one.acquire(user, "a", TTL, 1) for user in users)))
     with pytest.raises(TooManyLeases):
@@ -43,7 +41,10 @@ async def test_leases_and_limits_work_on_a_cluster(
     assert (await told(one), await two.online(users)) == ([], set())
 
     metrics = Metrics()
-    nodes = [RedisRateLimits("10/minute", cluster, redis_prefix, metrics) for _ in range(2)]
+    nodes = [
+        RedisRateLimits("10/minute", cluster, redis_prefix, metrics, timeout=PATIENT)
+        for _ in range(2)
+    ]
     for user in users[:20]:
         answers = await asyncio.gather(*(nodes[number % 2].hit(user) for number in range(12)))
         assert answers.count(None) == 10

@@ -1,5 +1,6 @@
 """Redis is reached as a server, by TLS, through a Sentinel, and as a Cluster."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError
 
 from chatserver.backplane.redis_links import RedisLinks
+from chatserver.dev.redis import EmbeddedRedis
 from tests.backplane.test_redis_bus import Listener, running_bus, until_heard
 from tests.kit.redis import (
     running_redis_cluster,
@@ -102,3 +104,19 @@ async def test_the_parts_of_a_url_arrive() -> None:
         assert (connection.username, connection.password, connection.db) == ("us@er", "pa:ss", 3)
         assert connection.protocol == 3
         assert repr(connection).startswith("<redis.asyncio.connection.SSLConnection(host=host")
+
+
+async def test_a_command_that_is_cancelled_ends_as_cancelled(redis_server: EmbeddedRedis) -> None:
+    """In whatever turn of the loop that comes; else its task would go on, and not end."""
+    async with opened(redis_server.url) as links:
+        await links.client.execute_command("PING")
+        cancelled = 0
+        for turns in range(30):
+            command = asyncio.create_task(links.client.execute_command("PING"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if command.cancel():
+                await asyncio.wait([command])
+                assert command.cancelled(), f"after {turns} turns"
+                cancelled += 1
+        assert cancelled > 3

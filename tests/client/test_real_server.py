@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 from chatserver.dev.node import find_node
-from tests.kit.processes import free_port, started
+from chatserver.dev.ports import free_port
+from tests.kit.processes import started
 
 CLIENT = Path(__file__).parents[2] / "client"
 TIMEOUT = 120.0

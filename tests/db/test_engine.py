@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 import pytest
 from sqlalchemy import text
@@ -41,6 +41,11 @@ async def database(database_url: str, proxy: Proxy) -> AsyncIterator[Database]:
 async def ask(database: Database, query: str = "SELECT 1", **values: object) -> object:
     async with database.transaction() as connection:
         return (await connection.execute(text(query), values)).scalar()
+
+
+async def read(database: Database, query: str = "SELECT 1") -> object:
+    async with database.reads() as connection:
+        return (await connection.execute(text(query))).scalar()
 
 
 def test_every_spelling_of_a_postgresql_url_is_taken() -> None:
@@ -220,7 +225,10 @@ async def test_one_line_is_for_an_operator(proxy: Proxy, database: Database) -> 
     assert "\n" not in line
 
 
-async def test_a_cancelled_request_leaves_the_next_one_its_own_answer(database: Database) -> None:
+@pytest.mark.parametrize("ask", [ask, read])
+async def test_a_cancelled_request_leaves_the_next_one_its_own_answer(
+    database: Database, ask: Callable[[Database, str], Coroutine[None, None, object]]
+) -> None:
     async def cancelled(number: int) -> None:
         task = asyncio.create_task(
             ask(database, f"SELECT {number} FROM (SELECT pg_sleep(0.01)) AS slept")
@@ -233,3 +241,105 @@ async def test_a_cancelled_request_leaves_the_next_one_its_own_answer(database: 
         await cancelled(number)
         assert await ask(database, f"SELECT {number + 1000}") == number + 1000
     assert database.connections_in_use() == 0
+
+
+async def test_a_migration_under_a_prepared_statement_passes(
+    database: Database, database_url: str
+) -> None:
+    """Asked again, it is prepared anew."""
+    query = "SELECT * FROM core.users"
+    async with database.transaction() as held:
+        await held.execute(text(query))
+    async with connected(database_url) as connection:
+        await connection.execute("ALTER TABLE core.users ADD COLUMN added text")
+    with pytest.raises(Unavailable):
+        await ask(database, query)
+    assert await ask(database, query) is None
+
+
+async def test_reads_are_sent_without_a_transaction_around_them(
+    database: Database, proxy: Proxy
+) -> None:
+    assert await ask(database) == 1, "connected, which takes transactions"
+    cuts = [proxy.cut_before(word) for word in (b"BEGIN", b"COMMIT", b"ROLLBACK")]
+    assert await read(database) == 1
+    assert not any(cut.done.is_set() for cut in cuts)
+
+
+async def test_each_of_several_reads_sees_what_was_committed_before_it(
+    database: Database,
+) -> None:
+    count = text("SELECT count(*) FROM core.users")
+    async with database.reads() as connection:
+        assert (await connection.execute(count)).scalar() == 0
+        await ask(database, "INSERT INTO core.users VALUES (gen_random_uuid()) RETURNING 1")
+        assert (await connection.execute(count)).scalar() == 1
+
+
+async def test_a_transaction_after_a_read_of_the_same_connection_rolls_back_again(
+    database: Database,
+) -> None:
+    process = "SELECT pg_backend_pid()"
+    read_by = await read(database, process)
+    with pytest.raises(NotFound):
+        async with database.transaction() as connection:
+            assert (await connection.execute(text(process))).scalar() == read_by
+            await connection.execute(text("INSERT INTO core.users VALUES (gen_random_uuid())"))
+            raise NotFound
+    assert await read(database, "SELECT count(*) FROM core.users") == 0
+
+
+async def test_a_failed_read_is_told_as_a_failed_transaction_is(
+    database: Database, proxy: Proxy
+) -> None:
+    with pytest.raises(StatementRefused):
+        await read(database, "SELECT nothing")
+    with pytest.raises(Unavailable):
+        async with database.reads() as connection:
+            proxy.reset()
+            await connection.execute(text("SELECT 1"))
+    assert await ask(database) == 1
+    assert database.connections_in_use() == 0
+
+
+async def test_a_lane_lets_few_in_and_the_others_wait_for_their_turn(database: Database) -> None:
+    lane = database.lane(1, patience=5.0)
+    async with lane.transaction():
+        waiting = asyncio.create_task(ask(lane))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        assert (lane.connections_in_use(), database.connections_in_use()) == (1, 1)
+        assert await ask(database) == 1, "the pool has more, for others"
+    assert await waiting == 1
+    assert lane.connections_in_use() == 0
+
+
+async def test_whoever_waits_too_long_for_a_lane_is_refused_and_leaves_it_whole(
+    database: Database,
+) -> None:
+    lane = database.lane(1, patience=0.05)
+    async with lane.transaction():
+        with pytest.raises(Unavailable):
+            await ask(lane)
+        gone = asyncio.create_task(ask(lane))
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+    with pytest.raises(NotFound):
+        async with lane.transaction():
+            raise NotFound
+    assert await ask(lane) == 1
+
+
+async def test_a_lane_of_a_lane_is_a_part_of_its_width(database: Database) -> None:
+    outer = database.lane(1, patience=0.05)
+    inner = outer.lane(1, patience=5.0)
+    async with outer.transaction():
+        with pytest.raises(Unavailable):
+            await ask(inner)
+    async with inner.transaction():
+        assert (inner.connections_in_use(), outer.connections_in_use()) == (1, 1)
+        with pytest.raises(Unavailable):
+            await ask(outer)
+    assert (await ask(inner), await ask(outer)) == (1, 1)

@@ -12,7 +12,7 @@ from chatserver.db.engine import create_engine
 from chatserver.models import MessageType, Role
 from tests.kit.services import connected, running_node
 
-HEAD = "0003"
+HEAD = "0004"
 
 TABLES = {
     "alembic_version",

@@ -12,10 +12,11 @@ import psutil  # type: ignore[import-untyped]
 from aiohttp import ClientSession
 
 from chatserver.dev.demo import LANDLORD, TENANT
+from chatserver.dev.ports import free_port
 from tests.dev.states import until_ready, until_state
 from tests.kit.balancer import find_program
 from tests.kit.clients import TIMEOUT, Rest
-from tests.kit.processes import START_TIMEOUT, free_port, run, started
+from tests.kit.processes import START_TIMEOUT, run, started
 
 
 async def unread(http: ClientSession, base_url: str, token: str) -> int:

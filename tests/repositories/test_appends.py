@@ -284,7 +284,7 @@ async def test_the_plan_looks_keys_and_participants_up_whatever_the_statistics_s
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("PREPARE append AS " + appends._APPEND)
         arguments = ", ".join(["'{}'"] * 10)
-        rows = await connection.fetch(f"EXPLAIN (COSTS OFF) EXECUTE append ({arguments})")
+        rows = await connection.fetch(f"EXPLAIN (COSTS OFF) EXECUTE append ({arguments}, now())")
     plan = "\n".join(row[0] for row in rows)
     assert "Seq Scan" not in plan
     assert "Index Scan using message_keys_pkey" in plan

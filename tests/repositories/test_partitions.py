@@ -7,10 +7,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+import structlog
 from uuid_utils.compat import uuid7
 
 from chatserver.errors import NotFound, Unavailable
-from chatserver.repositories.messages import time_bounds
+from chatserver.repositories.messages import made_at, time_bounds
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, running_node, until_someone_waits
 
@@ -128,8 +129,11 @@ async def test_without_its_partition_a_message_is_kept_found_and_alarmed(node: N
     assert await place_of(node, message.id) == "messages_default"
     assert await node.messages.get(chat.owner, message.id) == message
     assert await node.all_messages(chat.owner, chat) == [message]
-    await node.maintenance._look_for_strays()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            await node.maintenance.look_for_strays()
     assert await metric(node) == "1"
+    assert [entry["event"] for entry in logs] == ["default_partition_in_use"], "once is enough"
     # The daily job puts things right, the key and the order included.
     await node.maintenance.ensure_partitions()
     assert await metric(node) == "0"
@@ -137,6 +141,21 @@ async def test_without_its_partition_a_message_is_kept_found_and_alarmed(node: N
     again = await node.send(chat.client, chat)
     assert [each.id for each in await node.all_messages(chat.owner, chat)] == [message.id, again.id]
     assert await find_faults(node.database) == {}
+
+
+async def test_the_alarm_stays_as_it_is_while_nobody_can_look(database_url: str) -> None:
+    async with (
+        running_node(database_url, database__statement_timeout=0.5) as node,
+        connected(database_url) as other,
+    ):
+        await store_at(node, await node.add_chat(), month_after(7))
+        await node.maintenance.look_for_strays()
+        await other.execute("BEGIN; LOCK TABLE chat.messages_default")
+        await node.maintenance.look_for_strays()
+        assert await metric(node) == "1"
+        await other.execute("DELETE FROM chat.messages_default; COMMIT")
+        await node.maintenance.look_for_strays()
+        assert await metric(node) == "0"
 
 
 async def test_strays_of_other_months_stay_and_keep_the_alarm_on(node: Node) -> None:
@@ -174,6 +193,37 @@ async def test_a_message_is_found_by_id_while_the_clocks_differ_by_less_than_a_d
     moved = UUID(int=message.id.int + (hours * 3_600_000 << 80))
     await node.sql("UPDATE chat.messages SET id = :id", id=moved)
     assert (await node.messages.get(chat.owner, moved)).seq == 1
+
+
+@pytest.mark.parametrize("months", [1, 7], ids=["a partition made ahead", "the default one"])
+async def test_after_a_database_whose_clock_was_ahead_messages_are_found_by_their_ids(
+    node: Node, months: int
+) -> None:
+    chat, key = await node.add_chat(), uuid4()
+    await store_at(node, chat, month_after(months) + timedelta(days=3))
+    sent = await node.send(chat.client, chat, client_msg_id=key)
+    again = await node.try_send(chat.client, chat, client_msg_id=key)
+    assert again.is_duplicate
+    assert again.message == sent == (await node.all_messages(chat.owner, chat))[1]
+    edited = await node.messages.edit(chat.client, sent.id, "edited")
+    assert await node.messages.get(chat.owner, sent.id) == edited
+    assert await find_faults(node.database) == {}
+
+
+@pytest.mark.parametrize("days", [-40, 3])
+async def test_a_node_whose_clock_is_wrong_gives_ids_of_the_right_time(
+    node: Node, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    chat = await node.add_chat()
+
+    def wrong_uuid7() -> UUID:
+        return UUID(int=uuid7().int + (days * 86_400_000 << 80))
+
+    monkeypatch.setattr("chatserver.services.messages.uuid7", wrong_uuid7)
+    sent = [await node.send(chat.client, chat, str(number)) for number in range(2)]
+    assert [await node.messages.get(chat.owner, each.id) for each in sent] == sent
+    assert {each.id.version for each in sent} == {7}
+    assert all(abs(made_at(each.id) - each.created_at) < timedelta(seconds=1) for each in sent)
 
 
 async def test_any_uuid_may_be_asked_for(node: Node) -> None:
@@ -233,6 +283,37 @@ async def test_a_message_that_slips_into_the_default_partition_meanwhile_is_move
         await sender.execute("COMMIT")
         await making
     assert await place_of(node, message.id) == month
+
+
+async def test_who_reads_while_strays_are_moved_finds_them_where_they_are_then(
+    node: Node, database_url: str
+) -> None:
+    chat = await node.add_chat()
+    await node.sql(f"DROP TABLE chat.{name_of(0)}")
+    message = await node.send(chat.client, chat)
+    async with connected(database_url) as maker, connected(database_url) as other:
+        await maker.execute("BEGIN; SELECT chat.ensure_message_partitions()")
+        reading = asyncio.create_task(node.all_messages(chat.owner, chat))
+        editing = asyncio.create_task(node.messages.edit(chat.client, message.id, "edited"))
+        await until_someone_waits(other, 2)
+        await maker.execute("COMMIT")
+        assert [each.id for each in await reading] == [message.id]
+        assert (await editing).id == message.id
+    assert await place_of(node, message.id) == name_of(0)
+
+
+async def test_making_partitions_waits_for_who_has_begun_to_write_and_not_the_other_way_round(
+    node: Node, database_url: str
+) -> None:
+    await node.add_chat()
+    await node.sql("ALTER FUNCTION chat.ensure_message_partitions SET lock_timeout = '9s'")
+    async with connected(database_url) as writer, connected(database_url) as maker:
+        await writer.execute("BEGIN; UPDATE chat.conversations SET rev = rev")
+        making = asyncio.create_task(maker.execute("SELECT chat.ensure_message_partitions(4)"))
+        async with connected(database_url) as other:
+            await until_someone_waits(other)
+        await writer.execute("UPDATE chat.messages SET rev = rev; COMMIT")
+        await making
 
 
 async def test_making_partitions_gives_way_to_those_who_write_and_then_succeeds(

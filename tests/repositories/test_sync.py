@@ -1,18 +1,16 @@
 """What sync reads: the marks of a snapshot, and only the rows that it has to."""
 
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatserver.repositories import sync
 from chatserver.repositories.sync import Held, Mark, Snapshot
 from tests.kit.devices import TAKE_XID, held_open
-from tests.kit.services import Chat, Node, running_node
+from tests.kit.reads import Reads
+from tests.kit.services import Chat, Node, connected, running_node
 
 NEVER = Mark(0)
 
@@ -50,6 +48,18 @@ async def test_a_snapshot_names_the_transactions_that_are_open(
     assert not snapshot.is_standby
 
 
+async def test_no_message_moves_into_another_partition_between_a_snapshot_and_its_end(
+    node: Node, database_url: str
+) -> None:
+    making = "SELECT chat.ensure_message_partitions(4)"
+    async with connected(database_url) as maker:
+        async with node.database.transaction() as connection:
+            await sync.get_snapshot(connection)
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await maker.execute(making)
+        assert await maker.fetchval(making) == 1
+
+
 async def test_the_newest_change_is_the_callers_own(node: Node) -> None:
     chat = await node.add_chat()
     snapshot, ids, newest = await changed(node, chat, None)
@@ -68,45 +78,19 @@ async def test_a_user_without_conversations_has_no_newest_change(node: Node) -> 
     assert (await changed(node, chat, None))[1:] == ([], 0)
 
 
-class Reads:
-    """What the statements in the block read, by index alone.
-
-    `rows`: how many of each table; `tables`: those that were looked at, even in vain.
-    """
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self.connection = connection
-        self.rows: Counter[str] = Counter()
-        self._scans: Counter[str] = Counter()
-
-    @property
-    def tables(self) -> set[str]:
-        return set(+self._scans)
-
-    async def __aenter__(self) -> "Reads":
-        for kind in ("seqscan", "sort"):
-            await self.connection.execute(text(f"SET LOCAL enable_{kind} = off"))
-        for name, rows, scans in await self._count():
-            self.rows[name] -= rows
-            self._scans[name] -= scans
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for name, rows, scans in await self._count():
-            self.rows[name] += rows
-            self._scans[name] += scans
-        self.rows = +self.rows
-
-    async def _count(self) -> Sequence[Any]:
-        """Of this transaction and those before it that are not reported yet."""
-        return (await self.connection.execute(_READ)).all()
-
-
-_READ = text("""
-    SELECT relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0),
-           coalesce(seq_scan, 0) + coalesce(idx_scan, 0)
-    FROM pg_stat_xact_user_tables
-""")
+async def test_the_version_of_the_counters_is_that_of_the_snapshot(node: Node) -> None:
+    chat = await node.add_chat()
+    lane = node.database.lane(1, 1.0, **sync.SNAPSHOT_OPTIONS)
+    versions = []
+    for _ in range(2):
+        async with lane.transaction() as connection:
+            snapshot = await sync.get_snapshot(connection)
+            await node.send(chat.client, chat)
+            found = await sync.list_changed(
+                connection, chat.owner.user_id, snapshot, since=None, limit=1
+            )
+        versions.append(found.unread_version)
+    assert versions == [0, 1]
 
 
 async def test_looking_for_changes_reads_no_message_and_no_foreign_conversation(
@@ -120,8 +104,8 @@ async def test_looking_for_changes_reads_no_message_and_no_foreign_conversation(
         snapshot = await sync.get_snapshot(connection)
         async with Reads(connection) as reads:
             await sync.list_changed(connection, chat.owner.user_id, snapshot, since=NEVER, limit=10)
-    assert reads.rows == {"conversations": 1}
-    assert reads.tables == {"conversations"}
+    assert reads.rows == {"conversations": 1, "unread_totals": 1}
+    assert reads.tables == {"conversations", "unread_totals"}
 
 
 async def test_looking_for_changed_messages_reads_only_these(node: Node) -> None:

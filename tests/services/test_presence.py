@@ -284,3 +284,15 @@ async def test_a_crowd_that_goes_at_once_is_told_in_one_transaction(
     assert {each.presence.user_id for each in events} == {chat.client.user_id for chat in chats}
     assert len(events) == len(chats)
     assert len({each.timestamp for each in events}) == 1
+
+
+async def test_a_crowd_that_comes_at_once_is_told_in_one_transaction(
+    database_url: str, clock: Clock
+) -> None:
+    async with running_node(
+        database_url, database__pool_size=1, database__pool_timeout=0.001
+    ) as node:
+        people = [await node.add_user() for _ in range(20)]
+        await asyncio.gather(*(node.presence.connected(each.user_id, "a") for each in people))
+        assert [told(node, each) for each in people] == [[True]] * len(people)
+        assert len({each.timestamp for each in node.publisher.of(PresenceChanged)}) == 1

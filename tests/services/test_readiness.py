@@ -1,6 +1,7 @@
 """Whether a node can serve, as the load balancer hears it."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -29,10 +30,34 @@ async def test_a_node_with_all_its_parts_is_ready(database_url: str) -> None:
 async def test_a_draining_node_is_not_ready(database_url: str) -> None:
     database = Database(create_engine(database_url, pool_size=2))
     node = Readiness(database)
-    node.draining = True
+    node.drain()
     checks = await node.check()
     assert checks.draining
     assert not checks.is_ready
+    await database.dispose()
+
+
+@pytest.mark.parametrize("asked", ["before", "after"])
+async def test_a_draining_node_says_so_at_once_whatever_hangs(
+    database_url: str, asked: str
+) -> None:
+    is_hanging = False
+
+    async def backplane() -> bool:
+        if is_hanging:
+            await asyncio.sleep(60)
+        return True
+
+    database = Database(create_engine(database_url, pool_size=2))
+    node = Readiness(database, backplane)
+    assert await node.check() == READY
+    is_hanging = True
+    waiting = [asyncio.create_task(node.check()) for _ in range(2 if asked == "before" else 0)]
+    await asyncio.sleep(0.1)
+    node.drain()
+    async with asyncio.timeout(readiness.TIMEOUT / 2):
+        found = await asyncio.gather(node.check(), *waiting)
+    assert set(found) == {replace(READY, draining=True)}
     await database.dispose()
 
 
@@ -101,6 +126,6 @@ async def test_however_many_ask_at_once_the_parts_are_asked_once(
     checks = await asyncio.gather(*(node.check() for _ in range(50)))
     assert set(checks) == {READY}
     assert asked == 1
-    node.draining = True
+    node.drain()
     assert not (await node.check()).is_ready
     await database.dispose()

@@ -1,5 +1,6 @@
 """Sessions: a good token of a user who exists, and how long that is believed."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from chatserver.auth import TokenVerifier
 from chatserver.errors import Forbidden, Unauthorized, Unavailable
-from chatserver.models import Role
+from chatserver.models import Principal, Role
 from chatserver.services import sessions
 from chatserver.services.sessions import SessionService
 from tests.kit.proxy import Proxy
@@ -103,3 +104,25 @@ async def test_only_so_many_users_are_remembered(
     for _ in range(5):
         await session.authenticate(token((await node.add_user()).user_id))
     assert len(session._known) == 3
+
+
+async def test_a_crowd_of_callers_is_looked_up_over_one_connection(
+    database_url: str,
+) -> None:
+    """Each gets the answer about themselves, those who do not exist among them."""
+    async with running_node(
+        database_url, jwt__secret=SECRET, database__pool_size=1, database__pool_timeout=0.001
+    ) as node:
+        await node.revocations.poll()
+        users = [(await node.add_user()).user_id for _ in range(20)]
+        asked = [each for user in users for each in (user, uuid4(), user)]
+        session = service(node)
+        answers = await asyncio.gather(
+            *(session.authenticate(token(each)) for each in asked), return_exceptions=True
+        )
+        for user_id, answer in zip(asked, answers, strict=True):
+            if user_id in users:
+                assert isinstance(answer, Principal)
+                assert answer.user_id == user_id
+            else:
+                assert isinstance(answer, Unauthorized)

@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
 import pytest
 
 from chatserver.errors import Unavailable
-from chatserver.events import HeadMoved
+from chatserver.events import HeadMoved, UnreadChanged
 from chatserver.services import sweeps
 from chatserver.services.sweeps import SweepService
 from tests.kit.services import Node, connected, running_node
@@ -79,6 +79,22 @@ async def test_what_changed_since_the_doubt_is_told_to_those_who_are_here(here: 
     assert here.heads() == [HeadMoved(chat.id, 2, view.rev, (chat.owner.user_id,), is_local=True)]
     await here.sweeps.tick()
     assert here.heads() == [], "the doubt is over"
+
+
+async def test_the_counters_of_those_who_are_here_are_told_too(here: Swept) -> None:
+    """A node may have died between the two events of a message."""
+    chat = await here.node.add_chat()
+    here.users.add(chat.owner.user_id)
+    await here.sweeps.tick()
+    since = time.monotonic()
+    await here.node.send(chat.client, chat)
+    await here.node.send(chat.owner, chat)
+    (told, _) = here.node.publisher.of(UnreadChanged)
+    assert told.user_id == chat.owner.user_id
+    here.node.publisher.clear()
+    here.sweeps.doubt(since)
+    await here.sweeps.tick()
+    assert here.node.publisher.of(UnreadChanged) == [replace(told, is_local=True)]
 
 
 async def test_both_are_told_where_both_are_here(here: Swept) -> None:

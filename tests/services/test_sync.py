@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chatserver.errors import InvalidPayload, Unavailable
+from chatserver.events import UnreadChanged
 from chatserver.models import Role
 from chatserver.services.sync import OpenState
 from tests.kit.devices import Device, device_of, sync_service
@@ -95,6 +96,17 @@ async def test_the_presence_of_the_peer_is_in_the_answer(node: Node, chat: Chat)
     presence = device.known[chat.id].peer_presence
     assert presence is not None
     assert presence.is_online
+
+
+async def test_an_answer_knows_the_version_of_the_callers_counters(node: Node, chat: Chat) -> None:
+    service = await sync_service(node)
+    nobody, owner = Device(service, await node.add_user()), Device(service, chat.owner)
+    await node.send(chat.client, chat)
+    await node.receipts.mark_read(chat.owner, chat.id, 1)
+    (_, told) = node.publisher.of(UnreadChanged)
+    assert (await owner.page()).unread_version == told.version
+    assert (await owner.page()).unread_version == told.version, "also where nothing changed"
+    assert (await nobody.page()).unread_version == 0
 
 
 # Pages

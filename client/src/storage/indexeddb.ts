@@ -45,6 +45,9 @@ function open(name: string, forget: () => void): Promise<IDBDatabase> {
 function complete<T>(transaction: IDBTransaction, work: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const request = work(transaction.objectStore(STORE));
+    // Left to itself, a transaction waits for this page to hear of the request: a page that
+    // is left meanwhile would take what it has just written with it.
+    transaction.commit();
     transaction.oncomplete = () => { resolve(request.result); };
     const failed = (): void => { reject(transaction.error ?? request.error ?? new Error("IndexedDB failed.")); };
     transaction.onerror = failed;

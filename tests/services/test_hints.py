@@ -1,13 +1,15 @@
-"""Head hints: after a doubt the participants hear where a conversation stands."""
+"""Hints: after a doubt clients hear how it stands."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
-from chatserver.events import HeadMoved
+from chatserver.events import HeadMoved, UnreadChanged
+from tests.kit.devices import held_open
 from tests.kit.proxy import Proxy
-from tests.kit.services import Node, eventually, running_node
+from tests.kit.services import Node, eventually, running_node, until_someone_waits
 
 
 @pytest.fixture
@@ -29,12 +31,45 @@ async def test_both_hear_the_last_numbers_and_nobody_of_what_is_not_there(node: 
     assert node.publisher.of(HeadMoved)[1].last_seq == 0
 
 
+async def test_counters_are_told_as_they_are_now_and_to_those_alone_who_may_be_wrong(
+    node: Node,
+) -> None:
+    chat, other = await node.add_chat(), await node.add_chat()
+    for one in (chat, chat, other):
+        await node.send(one.client, one)
+    (_, chats, others) = node.publisher.of(UnreadChanged)
+    node.publisher.clear()
+    node.counters.doubt(
+        [
+            (chat.owner.user_id, chat.id),
+            (other.owner.user_id, other.id),
+            (other.owner.user_id, chat.id),  # no part of it
+            (uuid4(), uuid4()),
+        ]
+    )
+    await eventually(lambda: node.publisher.events != [])
+    told = {event.user_id: event for event in node.publisher.of(UnreadChanged)}
+    assert told == {event.user_id: replace(event, is_local=True) for event in (chats, others)}
+    assert len(node.publisher.events) == 2
+
+
 async def test_it_waits_until_the_database_is_back(node: Node, proxy: Proxy) -> None:
     one, two = await node.add_chat(), await node.add_chat()
     proxy.refuse()
     node.heads.doubt([one.id])
     node.heads.doubt([two.id])
     proxy.heal()
+    await eventually(lambda: len(node.publisher.of(HeadMoved)) == 2)
+
+
+async def test_what_is_doubted_again_while_it_is_read_is_read_again(
+    node: Node, database_url: str
+) -> None:
+    chat = await node.add_chat()
+    async with held_open(database_url, "LOCK TABLE chat.conversations") as lock:
+        node.heads.doubt([chat.id])
+        await until_someone_waits(lock)
+        node.heads.doubt([chat.id])
     await eventually(lambda: len(node.publisher.of(HeadMoved)) == 2)
 
 

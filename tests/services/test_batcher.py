@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from chatserver.errors import NotFound, Unavailable
-from chatserver.services.group_commit import GroupCommit
+from chatserver.services.batcher import Batcher
 
 
 class Flushes:
@@ -44,11 +44,11 @@ def group(
     max_waiting: int = 100,
     timeout: float = 5,
     keyed: bool = False,
-) -> GroupCommit[Any, Any]:
+) -> Batcher[Any, Any]:
     def key(item: Any) -> Hashable | None:
         return str(item)[0] if keyed else None
 
-    return GroupCommit(
+    return Batcher(
         flushes.flush,
         key=key,
         after=flushes.publish,
@@ -58,7 +58,7 @@ def group(
     )
 
 
-def submit(into: GroupCommit[Any, Any], *items: Any) -> list[asyncio.Task[Any]]:
+def submit(into: Batcher[Any, Any], *items: Any) -> list[asyncio.Task[Any]]:
     return [asyncio.create_task(into.submit(item)) for item in items]
 
 

@@ -1,10 +1,10 @@
-"""Group commit: while one flush is under way, the next batch gathers."""
+"""One flush for many callers: while it is under way, the next batch gathers."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from contextvars import Context
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -17,7 +17,11 @@ Result = TypeVar("Result")
 RETRY_AFTER = 1.0
 
 
-class GroupCommit(Generic[Item, Result]):
+def _no_key(_: Any) -> None:
+    """Any two items may be in one batch."""
+
+
+class Batcher(Generic[Item, Result]):
     """Collects items of concurrent callers and flushes them together, in order.
 
     A lone item is flushed at once: batching adds throughput, not latency. `flush`
@@ -33,11 +37,11 @@ class GroupCommit(Generic[Item, Result]):
         self,
         flush: Callable[[list[Item]], Awaitable[list[Result | Exception]]],
         *,
-        key: Callable[[Item], Hashable | None],
-        after: Callable[[list[Item], list[Result | Exception]], None],
         max_batch: int,
         max_waiting: int,
         timeout: float,
+        key: Callable[[Item], Hashable | None] = _no_key,
+        after: Callable[[list[Item], list[Result | Exception]], None] | None = None,
     ) -> None:
         self._flush = flush
         self._key = key
@@ -115,6 +119,8 @@ class GroupCommit(Generic[Item, Result]):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+        if self._after is None:
+            return
         try:
             self._after(items, results)
         except Exception:

@@ -1,0 +1,20 @@
+"""Tasks in the background, and how they are made to end."""
+
+import asyncio
+from typing import Any, Final
+
+AGAIN: Final = 1.0
+"""Seconds after which a task that has not ended is cancelled once more."""
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel the tasks and wait until all have ended, however.
+
+    A cancellation can get lost in what a task waits for: before Python 3.12
+    `asyncio.wait_for` drops one that comes in the moment in which it has its result.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN)
