@@ -13,16 +13,14 @@ import orjson
 import uvloop
 
 from bench import documents, machines, plots, tables
-from bench.clusters import CLUSTERS
 from bench.databases import VoidRun
-from bench.options import options_of
+from bench.options import SERVERS, options_of
 from bench.rounds import Plan, Round
 from bench.scaling import Scaling
-from bench.targets import TARGETS, TargetError
+from bench.targets import TargetError
 from chatserver.dev.postgres import EmbeddedPostgres
 
-SERVERS = {**TARGETS, **CLUSTERS}
-SERVER_SECTIONS = frozenset({"throughput", "latency", "sockets"})
+SERVER_SECTIONS = frozenset[str]().union(*(target.sections for target in SERVERS.values()))
 CONVERSATIONS_OF_LANDLORD = 100
 MESSAGES_BESIDE = 100_000
 """Stored while the number of one user's conversations grows."""

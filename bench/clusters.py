@@ -11,11 +11,11 @@ from bench.targets import (
     Running,
     Target,
     TargetError,
-    free_port,
     product,
     running,
 )
 from chatserver.dev.balancers import find_haproxy, haproxy_config
+from chatserver.dev.ports import free_port
 from chatserver.dev.redis import EmbeddedRedis
 
 
@@ -28,11 +28,12 @@ def nodes(count: int) -> Launch:
             node = product(CHAT_REDIS_URL=redis.url)
             started = [await stack.enter_async_context(node(url, logs)) for _ in range(count)]
             pids = [pid for each in started for pid in each.pids]
+            ports = [each.port for each in started]
             if count == 1:
-                yield Running(started[0].port, pids)
+                yield Running(ports[0], pids, ports)
                 return
-            port = await stack.enter_async_context(_balancer([each.port for each in started], logs))
-            yield Running(port, pids)
+            port = await stack.enter_async_context(_balancer(ports, logs))
+            yield Running(port, pids, ports)
 
     return launch
 
@@ -50,14 +51,17 @@ async def _balancer(ports: list[int], logs: Path) -> AsyncIterator[int]:
         yield port
 
 
+MESSAGES = frozenset({"throughput", "fanout"})
+
 CLUSTERS: Mapping[str, Target] = {
     target.name: target
     for target in (
-        Target(f"nodes-{count}", title, SocketIO(), make_product_database, nodes(count))
-        for count, title in (
-            (1, "one node of this server, with Redis"),
-            (2, "two nodes with Redis behind HAProxy"),
-            (4, "four nodes with Redis behind HAProxy"),
+        Target(f"nodes-{count}", title, SocketIO(), make_product_database, nodes(count), sections)
+        for count, title, sections in (
+            (1, "one node of this server, with Redis", MESSAGES),
+            (2, "two nodes with Redis behind HAProxy", MESSAGES),
+            (4, "four nodes with Redis behind HAProxy", MESSAGES),
+            (8, "eight nodes with Redis behind HAProxy", frozenset({"fanout"})),
         )
     )
 }

@@ -7,7 +7,10 @@ from pathlib import Path
 from bench.clusters import CLUSTERS
 from bench.targets import ROOT, TARGETS
 
-SECTIONS = ("throughput", "latency", "sockets", "stored", "conversations")
+SERVERS = {**TARGETS, **CLUSTERS}
+SECTIONS = (
+    "throughput", "latency", "alone", "sockets", "fanout", "stored", "conversations",
+)  # fmt: skip
 
 
 def options_of(arguments: Sequence[str]) -> argparse.Namespace:
@@ -16,8 +19,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add(
-        "--peers", type=_names({**TARGETS, **CLUSTERS}), default=",".join(TARGETS),
-        help=f"servers, by commas; not by default: {', '.join(CLUSTERS)}",
+        "--peers", type=_names(SERVERS), default=",".join(SERVERS), help="servers, by commas",
     )  # fmt: skip
     add("--sections", type=_names(SECTIONS), default=",".join(SECTIONS), help="by commas")
     add("--rounds", type=int, default=3, help="of all servers in turn")

@@ -11,6 +11,7 @@ from typing import Any
 from bench import people
 from bench.crowds import Crowd
 from bench.databases import check_stored, refresh_statistics
+from bench.fanout import listen
 from bench.loads import Load, Meter, closed_loop, open_loop
 from bench.processes import measure, memory_bytes
 from bench.targets import Running, Target
@@ -18,6 +19,9 @@ from chatserver.dev.postgres import EmbeddedPostgres
 
 COMMON_RATE = 1000.0
 """Messages a second, the same for every server, beside half of its own best rate."""
+
+FANOUT_RATE = 200.0
+"""Low enough for any number of nodes on one machine: it is counted, not timed."""
 
 HEADROOM = 1.1
 """A server whose best rate is not this much above a rate is not measured at it."""
@@ -45,7 +49,8 @@ class Plan:
 
     @property
     def pairs(self) -> int:
-        return max(self.conversations, (self.sockets + 1) // 2, FIRST_SOCKETS)
+        """Of people: those who write together, and one more who write alone."""
+        return max(self.conversations, (self.sockets + 1) // 2, FIRST_SOCKETS) + 1
 
 
 class Round:
@@ -58,13 +63,14 @@ class Round:
         self._postgres = postgres
         self._directory = directory
         self._plan = plan
+        self._sections = plan.sections & target.sections
 
     async def run(self) -> dict[str, Any]:
         """The figures by section, as JSON has them; raises VoidRun and TargetError."""
         figures: dict[str, Any] = {}
-        if self._plan.sections & {"throughput", "latency"}:
+        if self._sections & {"throughput", "latency", "alone", "fanout"}:
             figures |= await self._messages()
-        if "sockets" in self._plan.sections:
+        if "sockets" in self._sections:
             figures["sockets"] = await self._sockets()
         return figures
 
@@ -84,12 +90,32 @@ class Round:
             try:
                 await crowd.connect(server.port)
                 await self._grow(crowd, url, self._meter(server))
-                figures = await self._loads(crowd, self._meter(server))
+                figures: dict[str, Any] = {}
+                if self._sections & {"throughput", "latency"}:
+                    figures |= await self._loads(crowd, url, self._meter(server))
+                if "fanout" in self._sections:
+                    figures["fanout"] = await self._fanout(crowd, server)
                 figures["order"] = {"disordered": crowd.disordered}
             finally:
                 crowd.close()
-            await check_stored(url, crowd.acknowledged)
+            acknowledged = crowd.acknowledged
+            if "alone" in self._sections:
+                load, count = await self._alone(server)
+                figures["alone"] = asdict(load)
+                acknowledged += count
+            await check_stored(url, acknowledged)
         return figures
+
+    async def _alone(self, server: Running) -> tuple[Load, int]:
+        """One sender, one message at a time: the load, and how many were acknowledged."""
+        crowd = Crowd(self._target.dialect, people.pairs(self._plan.pairs)[-1:])
+        try:
+            await crowd.connect(server.port)
+            meter = self._meter(server)
+            load = await closed_loop(crowd, meter, window=1, seconds=self._plan.seconds)
+        finally:
+            crowd.close()
+        return load, crowd.acknowledged
 
     async def _grow(self, crowd: Crowd, url: str, meter: Meter) -> None:
         """First messages that count for nothing: an empty database has plans of its own."""
@@ -99,16 +125,29 @@ class Round:
     def _meter(self, server: Running) -> Meter:
         return lambda: measure(server.pids, self._postgres.pid)
 
-    async def _loads(self, crowd: Crowd, meter: Meter) -> dict[str, Any]:
+    async def _loads(self, crowd: Crowd, url: str, meter: Meter) -> dict[str, Any]:
         best = await self._best(crowd, meter)
         figures = {"throughput": asdict(best)}
-        if "latency" in self._plan.sections:
+        if "latency" in self._sections:
             rates = {"half": best.acknowledged / 2, "common": COMMON_RATE}
             for name, rate in rates.items():
                 if best.acknowledged > rate * HEADROOM:
+                    # Or COMMIT would wait for the disk to take what the load before has left.
+                    await refresh_statistics(url)
                     load = await open_loop(crowd, meter, rate=rate, seconds=self._plan.seconds)
                     figures[name] = asdict(load)
         return figures
+
+    async def _fanout(self, crowd: Crowd, server: Running) -> dict[str, Any]:
+        """For each message: what was published to Redis, and what one node had to read."""
+        before, acknowledged = await listen(server.nodes), crowd.acknowledged
+        meter = self._meter(server)
+        await open_loop(crowd, meter, rate=FANOUT_RATE, seconds=self._plan.seconds)
+        heard, messages = await listen(server.nodes) - before, crowd.acknowledged - acknowledged
+        return {
+            "published": heard.published / messages,
+            "handled": heard.received / messages / len(server.nodes),
+        }
 
     async def _best(self, crowd: Crowd, meter: Meter) -> Load:
         """Of the windows that are tried: some servers are faster with more on the way."""

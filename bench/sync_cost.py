@@ -49,8 +49,11 @@ class Bench:
         self.engine = engine
         self.rounds = rounds
         settings = Settings.load("dev", {}, overrides={"database.url": str(engine.url)})
-        presence = PresenceService(Database(engine), PresenceLeases(), Silent(), settings.presence)
-        self.service = SyncService(Database(engine), host, presence, max_answer_bytes=2**19)
+        database = Database(engine)
+        presence = PresenceService(
+            database, database, PresenceLeases(), Silent(), settings.presence
+        )
+        self.service = SyncService(database, host, presence, max_answer_bytes=2**19, at_once=4)
         self.principal = Principal(LANDLORD, Role.OWNER, datetime.now(UTC) + timedelta(hours=1))
         self.cursor: str | None = None
 

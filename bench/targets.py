@@ -7,20 +7,19 @@ and the CPU and memory of every tree in `pids` count.
 
 import asyncio
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.databases import make_plain_database, make_product_database, plain_url
 from bench.dialects import Dialect, PlainJSON, SocketIO
 from chatserver.dev.node import find_node
+from chatserver.dev.ports import free_port
 from chatserver.dev.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parent.parent
@@ -37,10 +36,14 @@ class TargetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that accepts connections on 127.0.0.1: its port, and the roots of its trees."""
+    """A server that accepts connections on 127.0.0.1: its port, and the roots of its trees.
+
+    `nodes` are the ports of those of its nodes that have a Redis between them.
+    """
 
     port: int
     pids: list[int]
+    nodes: list[int] = field(default_factory=list)
 
 
 Launch = Callable[[str, Path], AbstractAsyncContextManager[Running]]
@@ -56,6 +59,8 @@ class Target:
     dialect: Dialect
     make_database: MakeDatabase
     launch: Launch
+    sections: frozenset[str] = frozenset({"throughput", "latency", "alone", "sockets"})
+    """What is measured of it, if it was asked for."""
 
 
 def product(**settings: str) -> Launch:
@@ -174,12 +179,3 @@ def _start(
 
 def _last_line(log: Path) -> str:
     return (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-
-
-def free_port() -> int:
-    """A port below the kernel's ephemeral ones that nobody listens on."""
-    while True:
-        port = secrets.choice(range(20_000, 32_000))
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
