@@ -10,7 +10,7 @@ from tests.checker.deliveries import Deliveries
 from tests.checker.doors import API, UNCERTAIN, Answer, Doors
 from tests.checker.histories import History, Known
 from tests.checker.outboxes import RETRY, Outbox
-from tests.checker.plans import DeviceSpec
+from tests.checker.plans import TOKEN_TTL, DeviceSpec
 from tests.checker.replicas import NUMBERED, Replica
 from tests.checker.sessions import Lost, Refused, SocketSession
 from tests.checker.watches import Watch
@@ -41,6 +41,12 @@ class Device:
         self.is_synced = False
         self.connections = 0
         self.doing = ""
+        self.told_online: dict[str, bool] = {}
+        """What the last event said of whom, since this connection began."""
+        self.move_on: Callable[[], None] = lambda: None
+        """Called whenever a connection has ended: the next may lead elsewhere."""
+        self.was_a_clock_ahead: Callable[[], bool] = lambda: False
+        """Whether some node may have taken a token that ends soon for one that has ended."""
         self._ready = asyncio.Event()
         self._back = asyncio.Event()
         self._watch = watch
@@ -153,10 +159,11 @@ class Device:
                 self.history.figures["connections failed"] += 1
             except Refused as error:
                 self.history.figures[f"handshakes refused: {error}"] += 1
-                if str(error) not in UNCERTAIN:
+                if str(error) not in UNCERTAIN and not self._ended_early(str(error)):
                     self.complain(0, f"the handshake was refused: {error}")
             self.is_synced = False
             self._ready.clear()
+            self.move_on()
             pause, self._pause = self._pause, 0.0
             self.doing = f"away for {pause:.1f} s"
             with suppress(TimeoutError):
@@ -164,15 +171,21 @@ class Device:
                     await self._back.wait()
             self._back.clear()
 
+    def _ended_early(self, code: str) -> bool:
+        """Whether the node may have refused a token for no other reason than its clock."""
+        ends_soon = self.spec.token_ttl < TOKEN_TTL
+        return code == "unauthorized" and ends_soon and self.was_a_clock_ahead()
+
     async def _connect(self) -> None:
         """One connection, to its end: first listen, then sync, then join again."""
         self._heard.clear()
         self.replica.total_unread = None
         self._floor = None
+        self.told_online.clear()
         self.doing = "connecting"
         session = SocketSession(self._hear, self.doors.on_text)
         token = self.doors.keys.token(self.spec.person, self.spec.token_ttl)
-        await session.open(self.doors.http, self.doors.port, self.spec.transport, token)
+        await session.open(self.doors.http, self.doors.socket_port, self.spec.transport, token)
         self.doors.session = session
         self.doing = "connected"
         self.connections += 1
@@ -206,6 +219,8 @@ class Device:
                 self.complain(0, f"an error event came: {payload}")
             return
         self._watch.heard(self, event, payload)
+        if event == "presence":
+            self.told_online[payload["user_id"]] = payload["is_online"]
         if event in NUMBERED:
             self._check_one_copy(event, payload)
         if not self.spec.hears:

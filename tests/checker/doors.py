@@ -1,6 +1,6 @@
 """One person's way to the server: REST calls and, while it is connected, a socket."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from chatserver.auth import issue
-from tests.checker.plans import Person
+from tests.checker.plans import TOKEN_TTL, Person
 from tests.checker.sessions import Lost, SocketSession
 
 API = "/api/chat"
@@ -16,6 +16,9 @@ TIMEOUT = ClientTimeout(total=8.0)
 
 # After these it is not known whether the operation took effect.
 UNCERTAIN = ("unavailable", "internal_error")
+
+# What a careless balancer says of a node that is away, in HTML.
+OF_BALANCER = (502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +41,18 @@ class Keys:
     secret: str
     issued: list[str]
 
-    def token(self, person: Person, ttl: float = 3600.0) -> str:
+    def token(self, person: Person, ttl: float = TOKEN_TTL) -> str:
         token = issue(self.secret, person.id, person.role, ttl)
         self.issued.append(token)
         return token
 
 
 class Doors:
-    """REST and socket for a person, at `port` of 127.0.0.1; `on_text` sees all that comes in."""
+    """REST and socket for a person, at `port` of 127.0.0.1; `on_text` sees all that comes in.
+
+    The socket connects to `socket_port` where that is another one. `ports` are those of
+    each node by itself.
+    """
 
     def __init__(
         self,
@@ -54,9 +61,14 @@ class Doors:
         person: Person,
         keys: Keys,
         on_text: Callable[[str], None],
+        *,
+        socket_port: int | None = None,
+        ports: Sequence[int] = (),
     ) -> None:
         self.http = http
         self.port = port
+        self.socket_port = socket_port or port
+        self.ports = ports
         self.person = person
         self.keys = keys
         self.on_text = on_text
@@ -74,13 +86,15 @@ class Doors:
         ack = await self.session.call(event, payload)
         return Answer("" if ack["ok"] else ack["error"]["code"], ack)
 
-    async def rest(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """Raises Lost when no answer comes."""
-        sent = {"Authorization": f"Bearer {self._token}", **headers}
+    async def rest(
+        self, method: str, path: str, body: Any = None, *, port: int | None = None
+    ) -> Answer:
+        """At another `port` if one is given. Raises Lost when no answer comes."""
+        sent = {"Authorization": f"Bearer {self._token}"}
         try:
             async with self.http.request(
                 method,
-                f"http://127.0.0.1:{self.port}{path}",
+                f"http://127.0.0.1:{port or self.port}{path}",
                 data=None if body is None else orjson.dumps(body),
                 headers=sent if body is None else sent | {"Content-Type": "application/json"},
                 timeout=TIMEOUT,
@@ -89,17 +103,22 @@ class Doors:
         except (ClientError, TimeoutError, OSError) as error:
             raise Lost from error
         self.on_text(text)
+        if response.status in OF_BALANCER and response.content_type == "text/html":
+            raise Lost
         content: Any = orjson.loads(text) if text else None
         next_page = response.links.get("next")
         if response.status < 400:
             return Answer("", {"body": content, "next": next_page and str(next_page["url"])})
         return Answer(content["code"], content)
 
-    async def send(self, door: str, chat_id: str, body: dict[str, Any]) -> Answer:
+    async def send(
+        self, door: str, chat_id: str, body: dict[str, Any], *, port: int | None = None
+    ) -> Answer:
         """A message; the body has its `message` and `duplicate` whichever door is taken."""
         if door == "socket":
             return await self.emit("message", {"conversation_id": chat_id, **body})
-        answer = await self.rest("POST", f"{API}/conversations/{chat_id}/messages", body)
+        path = f"{API}/conversations/{chat_id}/messages"
+        answer = await self.rest("POST", path, body, port=port)
         return Answer(answer.code, {"message": answer.body.get("body")})
 
     async def edit(self, door: str, message_id: str, content: str) -> Answer:

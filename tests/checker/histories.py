@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -108,7 +108,7 @@ class History:
     """How far each conversation is known to have come."""
     archives: list["Archive"] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
-    on_violation: Callable[[], None] = lambda: None
+    on_violation: Callable[[int], None] = lambda _: None
 
     def complain(
         self,
@@ -124,8 +124,13 @@ class History:
         if known.count((invariant, chat, device)) < 3 and len(known) < 60:
             self.violations.append(Violation(invariant, what, chat, device, tuple(evidence)))
         self.figures["violations"] += 1
-        if invariant:
-            self.on_violation()
+        self.on_violation(invariant)
+
+    def complain_of(self, found: Iterable[Violation]) -> None:
+        for one in found:
+            self.complain(
+                one.invariant, one.what, chat=one.chat, device=one.device, evidence=one.evidence
+            )
 
     def count(self, kind: str, outcome: Outcome, code: str = "") -> None:
         self.counts[kind, outcome, code] += 1

@@ -9,7 +9,8 @@ from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from tests.checker.doors import API, Doors, Keys
 from tests.checker.plans import Plan
-from tests.checker.site import SECRET, Site
+from tests.checker.servers import SECRET
+from tests.checker.site import Node, Site
 from tests.checker.views import Resources
 
 
@@ -37,36 +38,40 @@ async def add_people(database_url: str, plan: Plan) -> None:
         await connection.close()
 
 
-async def warm_up(site: Site, plan: Plan) -> Resources:
-    """What the server holds once it has been used and everybody has left again."""
+async def warm_up(site: Site, plan: Plan) -> list[Resources]:
+    """What each node holds once it has been used and everybody has left again."""
     keys = Keys(SECRET, [])
     async with people_http() as http:
-        doors = [Doors(http, site.server.port, person, keys, lambda _: None)
-                 for person in plan.people]  # fmt: skip
+        doors = [Doors(http, port, person, keys, lambda _: None)
+                 for person in plan.people for port in site.ports]  # fmt: skip
         await asyncio.gather(*(one.rest("GET", f"{API}/unread-count") for one in doors))
     await asyncio.sleep(0.1)
     return await measure(site)
 
 
-async def measure(site: Site) -> Resources:
-    metrics = await site.server.metrics(site.http)
-    process = site.server.process()
+async def measure(site: Site) -> list[Resources]:
+    """What each node holds."""
     connection = await asyncpg.connect(site.database_url.replace("+asyncpg", ""))
     try:
-        row = await connection.fetchrow(
-            """SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%')
-               FROM pg_stat_activity
-               WHERE datname = current_database() AND application_name = 'chatserver'"""
+        transactions = await connection.fetchval(
+            """SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'chatserver'
+                 AND state LIKE 'idle in transaction%'"""
         )
     finally:
         await connection.close()
-    assert row is not None
+    return [await _measure(site, node, transactions) for node in site.nodes]
+
+
+async def _measure(site: Site, node: Node, transactions: int) -> Resources:
+    metrics = await node.server.metrics(site.http)
+    process = node.server.process()
     return Resources(
         sockets=metrics.get("chat_engineio_connections", 0.0),
         sessions=metrics.get("websocket_connections_total", 0.0),
         tasks=metrics["checker_tasks"],
         files=process.num_fds(),
         memory=process.memory_info().rss,
-        connections=row[0],
-        transactions=row[1],
+        connections=node.database.open,
+        transactions=transactions,
     )

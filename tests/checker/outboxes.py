@@ -56,17 +56,24 @@ class Outbox:
         """Try once; whether that was the last time."""
         if outgoing.door == "socket" and not self._doors.is_connected:
             return False
+        if outgoing.twist == "everywhere":
+            return await self._send_everywhere(outgoing)
         if outgoing.twist == "twice":
             first = asyncio.ensure_future(self._try(outgoing, "rest"))
             done = await self._try(outgoing, outgoing.door)
             return await first and done
         return await self._try(outgoing, outgoing.door) or outgoing.twist in ("once", "unkeyed")
 
-    async def _try(self, outgoing: Outgoing, door: str) -> bool:
+    async def _send_everywhere(self, outgoing: Outgoing) -> bool:
+        """Through every node at once; whether one of them answered."""
+        ways = [self._try(outgoing, "rest", port) for port in self._doors.ports]
+        return any(await asyncio.gather(self._try(outgoing, outgoing.door), *ways))
+
+    async def _try(self, outgoing: Outgoing, door: str, port: int | None = None) -> bool:
         write, history = outgoing.write, self._history
         history.begin(write)
         try:
-            answer = await self._doors.send(door, write.chat, outgoing.body)
+            answer = await self._doors.send(door, write.chat, outgoing.body, port=port)
         except Lost:
             history.lose(write)
             return False

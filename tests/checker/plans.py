@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from chatserver.models import Role
+from tests.checker.strikes import Strike, plan_strikes
 from tests.checker.texts import write_text
 
 WEIGHTS = {
@@ -21,7 +22,13 @@ TWISTS = {"": 72, "twice": 8, "again": 6, "unkeyed": 6, "once": 3, "conflict": 2
 """What is special about a send: nothing, or it is sent over both doors at once, repeated
 after its acknowledgement, without a key, never repeated, or to be refused."""
 
+TWISTS_OF_SEVERAL = {**TWISTS, "everywhere": 6}
+"""With several nodes it may also be sent through all of them at once."""
+
 NO_KEY = UUID(int=0)
+
+TOKEN_TTL = 3 * 3600.0
+"""Seconds; more than any clock is ever wrong by."""
 
 PROBES = (
     "join", "leave", "message", "edit", "delete", "typing", "delivered", "read", "read_message",
@@ -30,18 +37,14 @@ PROBES = (
 )  # fmt: skip
 """What outsiders try on a conversation that is not theirs."""
 
-LINK_STRIKES = {"reset": 30, "blackhole": 20, "delay": 20, "half_close": 15, "refuse": 10,
-                "cut_answer": 15, "cut_request": 10}  # fmt: skip
-DATABASE_STRIKES = {"reset": 20, "blackhole": 10, "delay": 10, "refuse": 10, "cut_answer": 40}
-HEAVY_STRIKES = ("kill_server", "stop_server", "restart_database", "kill_server",
-                 "crash_database", "kill_server", "stop_server")  # fmt: skip
+BY_BALANCER = -1
+"""The `node` of a device that connects wherever users do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How large a run is. `rate`: actions in a second. `faults`: "none", "slow" (the
-    database answers late), "links" (the devices' and the database's) or "all" (the
-    server and PostgreSQL too)."""
+    """How large a run is. `rate`: actions in a second. `faults`: as `plan_strikes` takes them.
+    With more than one node they are behind a balancer and have a Redis."""
 
     seconds: float = 20.0
     rate: float = 150.0
@@ -50,6 +53,7 @@ class Shape:
     outsiders: int = 2
     chats: int = 12
     faults: str = "all"
+    nodes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Person:
 class DeviceSpec:
     """A device. `hears`: it applies events, or else lives from `sync` alone, which it
     repeats every `interval` seconds. `reports`: it says what was delivered.
-    `page`: how many conversations it asks `sync` for at once."""
+    `page`: how many conversations it asks `sync` for at once. `node`: the one that it
+    connects to first, past the balancer; or BY_BALANCER."""
 
     name: str
     person: Person
@@ -73,6 +78,7 @@ class DeviceSpec:
     page: int
     interval: float
     token_ttl: float
+    node: int = BY_BALANCER
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +112,6 @@ class Action:
     text: str = ""
     key: UUID = NO_KEY
     twist: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Strike:
-    """Something that breaks: a link (by its device's name, or "database") or a process."""
-
-    at: float
-    kind: str
-    target: str
-    seconds: float
-
-    @property
-    def target_kind(self) -> str:
-        return self.target if self.target in ("database", "process") else "link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +162,10 @@ def make_plan(seed: int, shape: Shape) -> Plan:
     _add_people(draft)
     _add_devices(draft)
     actions = sorted([*_actions(draft), *_probes(draft)], key=lambda action: action.at)
-    strikes = sorted(_strikes(draft), key=lambda strike: strike.at)
+    names = [device.name for device in draft.devices]
+    strikes = plan_strikes(
+        draft.rng, faults=shape.faults, seconds=shape.seconds, names=names, nodes=shape.nodes
+    )
     return Plan(seed, shape, draft.people, service, draft.devices, draft.chats, actions, strikes)
 
 
@@ -194,32 +189,43 @@ def _add_devices(draft: _Draft) -> None:
         count = 3 if index % 3 == 0 else 2
         for number in range(count):
             is_deaf = number == 2
+            transport = "polling" if rng.random() < 0.15 else "websocket"
             draft.devices.append(
                 DeviceSpec(
                     name=f"{person.name}/{'abc'[number]}",
                     person=person,
-                    transport="polling" if rng.random() < 0.15 else "websocket",
+                    transport=transport,
                     hears=not is_deaf,
                     # One owner's devices say nothing: what they hold stays "sent".
                     reports=person.name != "owner0" and not is_deaf,
                     page=rng.choice((1, 2, 3, 100)),
                     interval=rng.uniform(0.1, 0.3),
-                    token_ttl=4.0 if index % 5 == 4 and number == 1 else 3600.0,
+                    token_ttl=4.0 if index % 5 == 4 and number == 1 else TOKEN_TTL,
+                    node=_some_node(draft, transport),
                 )
             )
+
+
+def _some_node(draft: _Draft, transport: str) -> int:
+    """Half of the websockets know their node; what polls needs the balancer's cookie."""
+    nodes = draft.shape.nodes
+    if nodes == 1 or transport == "polling" or draft.rng.random() < 0.5:
+        return BY_BALANCER
+    return draft.rng.randrange(nodes)
 
 
 def _actions(draft: _Draft) -> Iterator[Action]:
     rng, shape = draft.rng, draft.shape
     hearing = [device for device in draft.devices if device.hears]
+    twists = TWISTS if shape.nodes == 1 else TWISTS_OF_SEVERAL
     at = 0.0
     while (at := at + rng.expovariate(shape.rate)) < shape.seconds:
         kind = draft.choose(WEIGHTS)
         if kind == "probe":
             device = rng.choice(draft.devices)
-            strange = [chat for chat in draft.chats if device.person not in chat.people]
-            chat = rng.choice(strange)
-            yield _action(draft, at, kind, device.name, chat, twist=rng.choice(PROBES))
+            if strange := _strange(draft, device):
+                chat = rng.choice(strange)
+                yield _action(draft, at, kind, device.name, chat, twist=rng.choice(PROBES))
         elif kind == "send" and rng.random() < 0.04:
             yield _action(draft, at, kind, "", _some_chat(draft, draft.chats))
         else:
@@ -227,18 +233,23 @@ def _actions(draft: _Draft) -> Iterator[Action]:
             own = [chat for chat in draft.chats if device.person in chat.people]
             if own:
                 chat = _some_chat(draft, own)
-                twist = draft.choose(TWISTS) if kind == "send" else ""
+                twist = draft.choose(twists) if kind == "send" else ""
                 yield _action(draft, at, kind, device.name, chat, twist=twist)
 
 
 def _probes(draft: _Draft) -> Iterator[Action]:
     """Whatever chance leaves out, everything is tried once."""
-    devices = [device for device in draft.devices if device.hears]
+    devices = [device for device in draft.devices if device.hears and _strange(draft, device)]
     for twist in PROBES:
         device = draft.rng.choice(devices)
-        strange = [chat for chat in draft.chats if device.person not in chat.people]
+        strange = _strange(draft, device)
         at = draft.rng.uniform(0.4, 0.9) * draft.shape.seconds
         yield _action(draft, at, "probe", device.name, draft.rng.choice(strange), twist)
+
+
+def _strange(draft: _Draft, device: DeviceSpec) -> list[ChatSpec]:
+    """The conversations that are none of the device's business."""
+    return [chat for chat in draft.chats if device.person not in chat.people]
 
 
 def _some_chat(draft: _Draft, chats: Sequence[ChatSpec]) -> ChatSpec:
@@ -262,28 +273,3 @@ def _action(
         key=draft.uuid(),
         twist=twist,
     )
-
-
-def _strikes(draft: _Draft) -> Iterator[Strike]:
-    rng, shape = draft.rng, draft.shape
-    if shape.faults == "slow":
-        yield Strike(0.0, "delay", "database", shape.seconds)
-    if shape.faults in ("none", "slow"):
-        return
-    names = [device.name for device in draft.devices]
-    at = 0.0
-    while (at := at + rng.expovariate(len(names) / 8.0)) < shape.seconds - 1.0:
-        yield Strike(round(at, 3), draft.choose(LINK_STRIKES), rng.choice(names),
-                     round(rng.uniform(0.1, 3.0), 3))  # fmt: skip
-    at = 0.0
-    while (at := at + rng.uniform(1.0, 5.0)) < shape.seconds - 1.0:
-        kind = draft.choose(DATABASE_STRIKES)
-        yield Strike(round(at, 3), kind, "database", round(rng.uniform(0.05, 1.5), 3))
-    if shape.faults != "all":
-        return
-    at, number = rng.uniform(1.5, 4.0), rng.randrange(len(HEAVY_STRIKES))
-    while at < shape.seconds - 1.0:
-        kind = HEAVY_STRIKES[number % len(HEAVY_STRIKES)]
-        yield Strike(round(at, 3), kind, "process", round(rng.uniform(0.0, 1.5), 3))
-        number += 1
-        at += rng.uniform(4.0, 8.0)

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from tests.checker.histories import History, Outcome
 from tests.checker.runs import Result
 
+LONGEST, MOST = 3000, 10
+"""Of what servers logged as an error, so much is shown beside violations."""
+
 LOST, DOUBLED, OUT_OF_ORDER, LEAKED = (1,), (2,), (3, 4), (5,)
 
 
@@ -17,7 +20,8 @@ def describe(result: Result) -> str:
     """Everything about one run: the operations by outcome, the strikes, the violations."""
     history = result.history
     lines = [
-        f"seed {result.plan.seed}, plan {result.plan.fingerprint()}: "
+        f"seed {result.plan.seed}, plan {result.plan.fingerprint()}, "
+        f"nodes {result.plan.shape.nodes}: "
         f"{result.seconds:.1f} s, healed in {result.healing:.1f} s",
         *_table(("operation", "outcome", "code", "count"), _operations(history)),
         *_table(("also", "count"), sorted(history.figures.items())),
@@ -25,6 +29,8 @@ def describe(result: Result) -> str:
         f"{len(result.violations)} violations",
         *map(str, result.violations),
     ]
+    if result.violations:
+        lines += [f"logged: {line[:LONGEST]}" for line in result.errors[:MOST]]
     return "\n".join(lines)
 
 
@@ -51,7 +57,7 @@ def _quantile(times: Sequence[float], share: float) -> float:
 
 
 HEAD = (
-    "seed", "plan", "acknowledged", "refused", "unknown", "strikes", "server starts",
+    "seed", "plan", "nodes", "acknowledged", "refused", "unknown", "strikes", "server starts",
     "healed in", "lost", "doubled", "out of order", "leaked", "other",
 )  # fmt: skip
 
@@ -67,9 +73,9 @@ def table_row(result: Result) -> str:
 
 def table_total(results: Sequence[Result]) -> str:
     rows = [_row(result) for result in results]
-    sums = [sum(int(row[column]) for row in rows) for column in (*range(2, 7), *range(8, 13))]
+    sums = [sum(int(row[column]) for row in rows) for column in (*range(3, 8), *range(9, 14))]
     healing = max(result.healing for result in results)
-    cells = ("all", f"{len(rows)} seeds", *sums[:5], f"≤ {healing:.1f} s", *sums[5:])
+    cells = ("all", f"{len(rows)} seeds", rows[0][2], *sums[:5], f"≤ {healing:.1f} s", *sums[5:])
     return f"| {' | '.join(map(str, cells))} |"
 
 
@@ -81,6 +87,7 @@ def _row(result: Result) -> tuple[str | int, ...]:
     return (
         result.plan.seed,
         result.plan.fingerprint(),
+        result.plan.shape.nodes,
         *(sends(history, outcome) for outcome in Outcome),
         len(result.plan.strikes),
         result.starts,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,16 @@ from tests.checker.backends import Service
 from tests.checker.devices import Device
 from tests.checker.doors import API, Doors, Keys
 from tests.checker.histories import History, Violation
-from tests.checker.invariants import Holder
+from tests.checker.levels import Levels
 from tests.checker.measures import add_people, measure, people_http, warm_up
 from tests.checker.nemesis import Nemesis
-from tests.checker.plans import DeviceSpec, Person, Plan
+from tests.checker.plans import BY_BALANCER, TOKEN_TTL, DeviceSpec, Person, Plan
+from tests.checker.presences import Presences
 from tests.checker.replicas import Fetched
+from tests.checker.servers import SECRET, ServerFailed
 from tests.checker.sessions import Lost
-from tests.checker.site import SECRET, ServerFailed, Site, running_site
-from tests.checker.truth import Truth, read_truth
+from tests.checker.site import Site, running_site
+from tests.checker.truth import read_truth
 from tests.checker.views import Fresh, Resources
 from tests.checker.watches import Watch
 
@@ -35,7 +37,6 @@ not so on purpose, it is not waited for that long."""
 
 BRIEF_SYNC_TIMEOUT = 2.5
 
-LIVE_TIMEOUT = 4.0
 LEAVE_TIMEOUT = 8.0
 BRIEF_LEAVE_TIMEOUT = 5.0
 
@@ -43,13 +44,14 @@ BRIEF_LEAVE_TIMEOUT = 5.0
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a run found. `seconds` is all of it, `healing` the time until all was well
-    again, `starts` how often the server was started."""
+    again, `starts` how often a server was started, `errors` what they logged as such."""
 
     plan: Plan
     history: History
     seconds: float
     healing: float
     starts: int
+    errors: Sequence[str]
 
     @property
     def violations(self) -> list[Violation]:
@@ -59,7 +61,7 @@ class Result:
 class Run:
     """The parts of a run, put together for one plan on one site."""
 
-    def __init__(self, plan: Plan, site: Site, http: ClientSession, *, is_brief: bool) -> None:
+    def __init__(self, plan: Plan, site: Site, http: ClientSession, sought: frozenset[int]) -> None:
         self.plan = plan
         self.site = site
         self.http = http
@@ -67,36 +69,56 @@ class Run:
         self.keys = Keys(SECRET, [])
         self.watch = Watch(self.history, {chat.number: chat for chat in plan.chats})
         self.devices = {
-            spec.name: self._device(spec, site.links[spec.name].port, number)
-            for number, spec in enumerate(plan.devices)
+            spec.name: self._device(spec, number) for number, spec in enumerate(plan.devices)
         }
-        service = Service(self._doors(plan.service, site.server.port, lambda _: None),
-                          self.history)  # fmt: skip
+        service = Service(self._doors(plan.service), self.history)
         self.actors = Actors(plan, self.devices, service, self.history, self.watch)
-        self.nemesis = Nemesis(site, self.history)
+        self.nemesis = Nemesis(plan, site, self.history)
+        self.is_brief = bool(sought)
+        self.levels = Levels(self.devices, site.database_url, self.history, is_brief=self.is_brief)
         self.healing = 0.0
         self._over = asyncio.Event()
-        self.is_brief = is_brief
-        if is_brief:
-            self.history.on_violation = self._over.set
+        self._sought = sought
+        self.history.on_violation = self._take_violation
+
+    def _take_violation(self, invariant: int) -> None:
+        if invariant in self._sought:
+            self._over.set()
 
     @property
     def is_decided(self) -> bool:
         """Whether a brief run has found what it was looking for."""
-        return self.is_brief and any(found.invariant for found in self.history.violations)
+        return self._over.is_set()
 
-    def _device(self, spec: DeviceSpec, port: int, number: int) -> Device:
-        doors = self._doors(spec.person, port, lambda _: None)
+    def _device(self, spec: DeviceSpec, number: int) -> Device:
+        """By its link, if it has one; one that knows its node asks by REST what users ask."""
+        link = self.site.links.get(spec.name)
+        doors = self._doors(spec.person)
+        if link is not None:
+            doors.socket_port = link.port
+            if spec.node == BY_BALANCER:
+                doors.port = link.port
         seed = self.plan.seed * 1000 + number
         device = Device(spec, doors, self.history, self.watch, seed)
+        if link is not None:
+            device.move_on = link.move_on
+        device.was_a_clock_ahead = lambda: self.site.was_a_clock_ahead
         doors.on_text = lambda text: self.watch.text(device, text)
         return device
 
-    def _doors(self, person: Person, port: int, on_text: Callable[[str], None]) -> Doors:
-        return Doors(self.http, port, person, self.keys, on_text)
+    def _doors(self, person: Person, port: int | None = None) -> Doors:
+        """At the port that users know, or another."""
+        return Doors(
+            self.http,
+            port or self.site.port,
+            person,
+            self.keys,
+            lambda _: None,
+            ports=self.site.ports,
+        )
 
     async def work(self) -> None:
-        """The plan, and the time it takes to heal. In a brief run, until the first violation."""
+        """The plan, and the time it takes to heal. A brief run ends when it is decided."""
         for device in self.devices.values():
             device.start()
         async with asyncio.timeout(SYNC_TIMEOUT):
@@ -113,56 +135,27 @@ class Run:
             await acting
 
     async def _act(self) -> None:
-        await asyncio.gather(self.actors.act(), self.nemesis.strike_all(self.plan.strikes))
+        await asyncio.gather(self.actors.act(), self.nemesis.strike_all())
         await self.nemesis.heal()
         began = time.monotonic()
         try:
             await self.actors.finish(PATIENCE)
             if self.plan.shape.faults == "none":
-                await self._check_live()
+                await self.levels.check_live()
+            else:
+                await self.levels.check_found()
             self.healing = time.monotonic() - began
             self._let_newcomers_in()
             async with asyncio.timeout(BRIEF_SYNC_TIMEOUT if self.is_brief else SYNC_TIMEOUT):
-                await self._sync_all()
-        except TimeoutError:
+                await self.levels.sync_all()
+        except (TimeoutError, Lost):
             self.history.complain(
                 0, f"not healed after {time.monotonic() - began:.1f} s: {self.actors.waiting()}, "
-                f"not in sync: {self._disconnected()}"
+                f"not in sync: {self.levels.disconnected()}"
             )  # fmt: skip
             await self.leave()
         else:
             self.healing = time.monotonic() - began
-
-    def _disconnected(self) -> list[str]:
-        return [
-            f"{name} ({device.condition()})"
-            for name, device in self.devices.items()
-            if not device.doors.is_connected or not device.is_synced
-        ]
-
-    async def _check_live(self) -> None:
-        """Without a fault, whoever is connected knows it all without asking."""
-        for device in self.devices.values():
-            await device.wait_ready()
-        holders = [holder for holder in self.holders() if self.devices[holder.name].spec.hears]
-        deadline = time.monotonic() + LIVE_TIMEOUT
-        found: list[Violation] = []
-        while time.monotonic() < deadline:
-            truth = await read_truth(self.site.database_url)
-            found = [
-                *invariants.check_logs(holders, truth),
-                *views.check_told(holders, truth),
-            ]
-            if not found and all(self._is_level(holder, truth) for holder in holders):
-                break
-            await asyncio.sleep(0.1)
-        self.complain(found)
-        for device in self.devices.values():
-            if device.spec.hears:
-                device.check_heard()
-
-    def _is_level(self, holder: Holder, truth: Truth) -> bool:
-        return all(chat.rev >= truth.chats[chat.id].rev for chat in holder.replica.chats.values())
 
     def _let_newcomers_in(self) -> None:
         """Everybody takes out a new device, which has to get all of it from `sync`."""
@@ -175,32 +168,11 @@ class Run:
                 reports=False,
                 page=2,
                 interval=1.0,
-                token_ttl=3600.0,
+                token_ttl=TOKEN_TTL,
             )
-            device = self._device(spec, self.site.server.port, -number)
+            device = self._device(spec, -number)
             self.devices[spec.name] = device
             device.start()
-
-    async def _sync_all(self) -> None:
-        """Every device syncs until it knows all, and says what it holds; then once more,
-        for what the others have said meanwhile."""
-        while True:
-            try:
-                await asyncio.gather(*(device.sync() for device in self.devices.values()))
-                truth = await read_truth(self.site.database_url)
-                is_level = all(self._is_level(holder, truth) for holder in self.holders())
-                if is_level and truth == await self._settled(truth):
-                    return
-            except Lost:
-                pass
-            await asyncio.sleep(0.1)
-
-    async def _settled(self, truth: Truth) -> Truth:
-        await asyncio.sleep(0.15)
-        return await read_truth(self.site.database_url)
-
-    def holders(self) -> list[Holder]:
-        return [Holder(name, device.user, device.replica) for name, device in self.devices.items()]
 
     async def leave(self) -> None:
         await self.actors.stop()
@@ -209,21 +181,11 @@ class Run:
 
     # Judging
 
-    def complain(self, found: Iterable[Violation]) -> None:
-        for violation in found:
-            self.history.complain(
-                violation.invariant,
-                violation.what,
-                chat=violation.chat,
-                device=violation.device,
-                evidence=violation.evidence,
-            )
-
     async def judge(self) -> None:
         """Hold the database and the devices against the promise."""
         truth, holders, history = (
             await read_truth(self.site.database_url),
-            self.holders(),
+            self.levels.holders(),
             self.history,
         )
         fresh = {str(person.id): await self._fetch(person) for person in self.plan.people}
@@ -240,11 +202,19 @@ class Run:
             views.check_fetched(fresh, truth),
             views.check_archived(history, truth),
         ):
-            self.complain(found)
+            self.history.complain_of(found)
+
+    async def check_presence(self) -> None:
+        """Half of the people leave for good. To be called last."""
+        presences = Presences(
+            self.plan.people, self.devices, self._doors(self.plan.service), is_brief=self.is_brief
+        )
+        self.history.complain_of(await presences.check())
 
     async def _fetch(self, person: Person) -> Fresh:
-        """Everything of a person, straight from the server."""
-        doors = self._doors(person, self.site.server.port, lambda _: None)
+        """Everything of a person, straight from one node or another."""
+        number = self.plan.people.index(person)
+        doors = self._doors(person, self.site.ports[number % len(self.site.ports)])
         chats = {}
         for view in await doors.pages(f"{API}/conversations?archived=true&limit=7"):
             path = f"{API}/conversations/{view['id']}/messages?after_seq=0&limit=100"
@@ -262,50 +232,59 @@ async def run(
     *,
     postgres: EmbeddedPostgres | None = None,
     fault: str = "none",
-    is_brief: bool = False,
+    sought: frozenset[int] = frozenset(),
 ) -> Result:
     """Run `plan` on a migrated, empty database.
 
-    `postgres` is the server to restart, where the plan asks for that. A brief run
-    ends with the first violation.
+    `postgres` is the server to restart, where the plan asks for that. With invariants
+    that are `sought` the run is brief: it ends when one of them is found to be broken.
     """
     began = time.monotonic()
     await add_people(database_url, plan)
-    names = [device.name for device in plan.devices]
-    async with running_site(database_url, names, log, postgres=postgres, fault=fault) as site:
+    async with running_site(database_url, plan, log, postgres=postgres, fault=fault) as site:
         before = await warm_up(site, plan)
         async with people_http() as http:
-            running = Run(plan, site, http, is_brief=is_brief)
+            running = Run(plan, site, http, sought)
             try:
-                await running.work()
-                if not running.is_decided:
-                    await running.judge()
+                for step in (running.work, running.judge, running.check_presence):
+                    if not running.is_decided:
+                        await step()
             finally:
                 await running.leave()
         if not running.is_decided:
+            await site.end_balancer()
             await _check_left_over(running, before)
             await _stop(running)
-    running.complain(views.check_log(await asyncio.to_thread(log.read_text), running.keys.issued))
-    return Result(
-        plan, running.history, time.monotonic() - began, running.healing, site.server.starts
-    )
+    text = await asyncio.to_thread(site.read_log)
+    running.history.complain_of(views.check_log(text, running.keys.issued))
+    errors = [line for line in text.splitlines() if _is_error(line)]
+    seconds = time.monotonic() - began
+    return Result(plan, running.history, seconds, running.healing, site.starts, errors)
 
 
-async def _check_left_over(running: Run, before: Resources) -> None:
+def _is_error(line: str) -> bool:
+    """A failure that the log calls one, but for background work that is repeated anyway."""
+    return '"level":"error"' in line and "background_task_failed" not in line
+
+
+async def _check_left_over(running: Run, before: Sequence[Resources]) -> None:
     """Until nothing is left over, or too much time has passed."""
     limit = BRIEF_LEAVE_TIMEOUT if running.is_brief else LEAVE_TIMEOUT
     deadline = time.monotonic() + limit
     while True:
-        found = list(views.check_resources(before, await measure(running.site)))
+        pairs = zip(before, await measure(running.site), strict=True)
+        found = [violation for pair in pairs for violation in views.check_resources(*pair)]
         if not found or time.monotonic() > deadline:
-            running.complain(found)
+            running.history.complain_of(found)
             return
         await asyncio.sleep(0.2)
 
 
 async def _stop(running: Run) -> None:
-    """The server ends in order at last."""
-    try:
-        await running.site.server.stop()
-    except ServerFailed as error:
-        running.history.complain(0, str(error))
+    """The servers end in order at last."""
+    servers = [node.server for node in running.site.nodes]
+    for ended in await asyncio.gather(*(one.stop() for one in servers), return_exceptions=True):
+        if isinstance(ended, ServerFailed):
+            running.history.complain(0, str(ended))
+        elif ended is not None:
+            raise ended

@@ -33,13 +33,17 @@ class Transport(Protocol):
 
 
 class PollingClient:
-    """Engine.IO by long-polling: one GET waits, and what is to be sent goes out in POSTs."""
+    """Engine.IO by long-polling: one GET waits, and what is to be sent goes out in POSTs.
+
+    A balancer's cookies are kept, as a browser does: the session lives on one node.
+    """
 
     def __init__(self, http: ClientSession, url: str, on_packet: Callable[[str], None]) -> None:
         self.ended = asyncio.Event()
         self._http = http
         self._url = url
         self._on_packet = on_packet
+        self._cookies: dict[str, str] = {}
         self._outgoing: list[str] = []
         self._has_outgoing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,15 +95,18 @@ class PollingClient:
 
     async def _request(self, method: str, body: bytes | None = None) -> str:
         timeout = ClientTimeout(total=15.0, sock_connect=OPEN_TIMEOUT)
+        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        headers = {"Cookie": cookies} if cookies else {}
         try:
             async with self._http.request(
-                method, self._url, data=body, timeout=timeout
+                method, self._url, data=body, headers=headers, timeout=timeout
             ) as response:
                 text = await response.text()
         except (ClientError, TimeoutError) as error:
             raise ConnectionError(str(error)) from error
         if response.status != 200:
             raise ConnectionError(f"{method} was answered with {response.status}")
+        self._cookies |= {name: each.value for name, each in response.cookies.items()}
         return text
 
 

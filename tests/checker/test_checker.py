@@ -1,7 +1,9 @@
-"""A short run of the checker: everything breaks, and the promise holds. Long: `make chaos`."""
+"""Short runs of the checker: everything breaks, and the promise holds. Long: `make chaos`."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from tests.checker.__main__ import main
@@ -12,17 +14,21 @@ from tests.kit.postgres import Databases, running_postgres
 
 SEED = 7
 SHORT = Shape(seconds=8.0, rate=110.0, clients=4, owners=2, outsiders=1, chats=8)
+SEVERAL = replace(SHORT, rate=70.0, nodes=3)
 
 
-async def test_the_promise_holds_while_everything_breaks(tmp_path: Path) -> None:
-    """Links, the server and PostgreSQL, which is therefore one of its own."""
-    plan = make_plan(SEED, SHORT)
+@pytest.mark.parametrize(("shape", "seed"), [(SHORT, SEED), (SEVERAL, 21), (SEVERAL, 80)])
+async def test_the_promise_holds_while_everything_breaks(
+    shape: Shape, seed: int, tmp_path: Path
+) -> None:
+    """Links, the servers, Redis and PostgreSQL, which is therefore one of its own."""
+    plan = make_plan(seed, shape)
     with running_postgres() as postgres:
         async with Databases(postgres).migrated() as url:
             result = await run(plan, url, tmp_path / "server.log", postgres=postgres)
     assert not result.violations, describe(result)
-    assert len(result.history.latencies) > 300, describe(result)
-    assert result.starts > 1, "the server was never restarted: choose another seed"
+    assert len(result.history.latencies) > 3 * shape.rate, describe(result)
+    assert result.starts > shape.nodes, "no server was ever restarted: choose another seed"
 
 
 def test_the_command_prints_the_seed_and_the_evidence_and_fails() -> None:

@@ -140,7 +140,8 @@ def check_log(log: str, tokens: Sequence[str]) -> Iterator[Violation]:
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What a node holds: sockets, sessions and tasks of its own count, file descriptors,
-    memory in bytes, and its connections to PostgreSQL: all, and those in a transaction."""
+    memory in bytes, its connections to PostgreSQL, and how many of all nodes are idle in
+    a transaction there."""
 
     sockets: float
     sessions: float

@@ -3,10 +3,10 @@
 They run only in a server process started for that, by `tests.checker.faulty`.
 """
 
-from tests.checker.faults import access, leftovers, receipts, storing, telling
+from tests.checker.faults import access, leftovers, receipts, several, storing, telling
 from tests.checker.faults.planting import FAULTS
 
-__all__ = ["FAULTS", "access", "leftovers", "plant", "receipts", "storing", "telling"]
+__all__ = ["FAULTS", "access", "leftovers", "plant", "receipts", "several", "storing", "telling"]
 
 
 def plant(name: str) -> None:

@@ -22,7 +22,7 @@ def leaking_sockets() -> None:
     patch(ChatNamespace, "on_connect", connect_and_keep)
 
 
-@fault(10)
+@fault(8, 10)
 def leaking_sessions() -> None:
     """Nobody notices that a socket has gone."""
 

@@ -16,21 +16,25 @@ CHANCE = random.Random(1)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A mistake, which of the invariants it breaks, and the faults around that show it."""
+    """A mistake, which of the invariants it breaks, and what shows it: the faults around,
+    and how many nodes."""
 
     plant: Callable[[], None]
     invariants: frozenset[int]
     around: str = "none"
+    nodes: int = 1
 
 
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(*invariants: int, around: str = "none") -> Callable[[Callable[[], None]], None]:
+def fault(
+    *invariants: int, around: str = "none", nodes: int = 1
+) -> Callable[[Callable[[], None]], None]:
     """Name a mistake after the function that makes it."""
 
     def register(plant: Callable[[], None]) -> None:
-        FAULTS[plant.__name__] = Fault(plant, frozenset(invariants), around)
+        FAULTS[plant.__name__] = Fault(plant, frozenset(invariants), around, nodes)
 
     return register
 
