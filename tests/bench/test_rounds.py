@@ -7,12 +7,14 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from bench import people
+from bench.clusters import CLUSTERS
 from bench.crowds import Crowd
 from bench.databases import (
     VoidRun,
@@ -29,7 +31,7 @@ from bench.targets import TARGETS, Running, TargetError, in_python
 from chatserver.dev.postgres import EmbeddedPostgres
 
 PLAN = Plan(
-    frozenset({"throughput", "latency", "sockets"}),
+    frozenset({"throughput", "latency", "alone", "sockets", "fanout"}),
     seconds=0.3,
     conversations=10,
     windows=[1],
@@ -64,7 +66,20 @@ async def test_a_round_measures_a_server(
     assert figures["throughput"]["server_cpu"] > 0
     assert figures["throughput"]["postgres_cpu"] > 0
     assert 0 < figures["half"]["delivery_p50"] <= figures["half"]["delivery_p999"]
+    assert 0 < figures["alone"]["acknowledgement_p50"] <= figures["alone"]["acknowledgement_p99"]
     assert figures["sockets"]["opened"] > 10
+
+
+async def test_a_round_counts_what_each_node_of_a_cluster_hears(
+    bench_postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, sections=frozenset({"fanout", "sockets"}), seconds=1.0)
+    figures = await Round(CLUSTERS["nodes-2"], bench_postgres, tmp_path, plan).run()
+    assert "sockets" not in figures, "these are asked of single servers"
+    # A message to each of both people, and one of them gets an unread counter.
+    assert figures["fanout"]["published"] == pytest.approx(3, abs=0.5)
+    # The room of each person is on one of the two nodes.
+    assert figures["fanout"]["handled"] == pytest.approx(1.5, abs=0.3)
 
 
 async def test_a_pause_of_the_server_is_in_every_message_that_was_due_meanwhile(

@@ -59,6 +59,32 @@ def test_goals_are_decided_by_the_figures_and_left_out_without_any() -> None:
     }
 
 
+def test_goals_of_clusters_compare_the_cpu_of_all_their_nodes() -> None:
+    with_nodes = results()
+    for name, cpu in (("nodes-1", 150.0), ("nodes-2", 161.0), ("nodes-4", 190.0)):
+        with_nodes["rounds"][name] = [{"throughput": {"server_cpu": cpu}}]
+    decided = [(goal.measured, goal.is_met) for goal in decide(with_nodes)]
+    assert decided[3:6] == [("150.0", True), ("1.61 times", False), ("1.18 times", True)]
+
+
+def test_cpu_is_also_held_against_the_plain_application() -> None:
+    with_stock = results()
+    for name, cpu in (("stock", 250.0), ("nodes-1", 140.0)):
+        with_stock["rounds"][name] = [{"throughput": {"server_cpu": cpu}}]
+    decided = {goal.text: (goal.measured, goal.is_met) for goal in decide(with_stock)}
+    share = "server CPU for a message, {}: at most {} times stock"
+    assert decided[share.format("chatserver", 0.43)] == ("0.40 times", True)
+    assert decided[share.format("nodes-1", 0.57)] == ("0.56 times", True)
+
+
+def test_what_reads_all_conversations_of_a_user_has_a_limit() -> None:
+    with_many = results()
+    operations = {"conversations": {"p50": 5.0, "p95": 10.1}, "sync": {"p50": 5.0, "p95": 9.9}}
+    with_many["conversations"] = [{"conversations": 1000, "operations": operations}]
+    decided = [(goal.measured, goal.is_met) for goal in decide(with_many)]
+    assert decided[-2:] == [("10.1 ms", False), ("9.9 ms", True)]
+
+
 def test_a_table_has_a_column_for_each_server_that_was_measured() -> None:
     lines = tables.render(results()).splitlines()
     assert any(line.split() == ["|", "|", "chatserver", "|", "node-plain", "|"] for line in lines)

@@ -10,9 +10,10 @@ from uuid import UUID
 from aiohttp import ClientSession
 
 from chatserver.dev.manifests import page_link
+from chatserver.dev.ports import free_port
 from tests.kit.app import Person
 from tests.kit.clients import Chat, Rest, open_chat
-from tests.kit.processes import ServerProcess, free_port, serving
+from tests.kit.processes import ServerProcess, serving
 from tests.kit.proxy import Proxy
 from tests.kit.services import connected
 

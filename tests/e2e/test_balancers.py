@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from chatserver.dev.ports import free_port
 from chatserver.setting_sources import config_directory
 from tests.e2e.balanced import (
     BALANCERS,
@@ -28,7 +29,6 @@ from tests.e2e.node_client import NodeClient
 from tests.kit.balancer import CARELESS, Balancer, running_haproxy
 from tests.kit.clients import TIMEOUT, Rest, open_chat
 from tests.kit.postgres import Databases
-from tests.kit.processes import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,6 +1,5 @@
 """HAProxy and nginx with the configurations that we ship: what they send a second time."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -51,13 +50,13 @@ async def test_what_may_have_been_carried_out_is_not_sent_again_unless_it_is_a_g
             await stack.enter_async_context(node.running())
         running = running_haproxy if name == "haproxy" else running_nginx
         ports = [node.port for node in nodes]
-        balancer = await stack.enter_async_context(running(ports, tmp_path))
         for method in ("POST", "PATCH", "GET"):
-            # nginx leaves a node that failed alone for a while, and then there is nobody.
-            await asyncio.sleep(4.1 if name == "nginx" else 0)
-            url = f"{balancer.base_url}{path}"
-            # A connection of its own: behind an earlier request HAProxy just closes it.
-            async with ClientSession() as http, http.request(method, url, data=b"{}") as response:
+            # One that knows of no failure: nginx leaves a node that failed alone for a while.
+            async with (
+                running(ports, tmp_path) as balancer,
+                ClientSession() as http,
+                http.request(method, f"{balancer.base_url}{path}", data=b"{}") as response,
+            ):
                 assert response.status in (502, 503)
                 assert (await response.json())["code"] == "unavailable"
     heard = [method for node in nodes for method in node.heard]

@@ -10,9 +10,9 @@ from pathlib import Path
 from aiohttp import web
 
 from chatserver.dev.node import find_node
+from chatserver.dev.ports import free_port
 from tests.e2e.browser import ROOT, Screen, eventually, running_browser
 from tests.e2e.house import running_house
-from tests.kit.processes import free_port
 
 CLIENT = ROOT / "client"
 

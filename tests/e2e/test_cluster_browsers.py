@@ -14,12 +14,13 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
+from chatserver.dev.ports import free_port
 from tests.dev.states import until_state
 from tests.e2e.browser import WEB_ROOT, Screen, at, eventually, running_browser
 from tests.e2e.house import stored
 from tests.e2e.node_client import NodeClient
 from tests.kit.balancer import find_program
-from tests.kit.processes import free_port, started
+from tests.kit.processes import started
 
 # The browser lives in the module's loop, and so must the tests that use it.
 pytestmark = pytest.mark.asyncio(loop_scope="module")

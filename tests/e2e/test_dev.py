@@ -13,8 +13,9 @@ import psutil  # type: ignore[import-untyped]
 from aiohttp import ClientSession
 
 from chatserver.dev.demo import DEMO_LISTINGS, DEMO_USERS, LANDLORD, TENANT
+from chatserver.dev.ports import free_port
 from tests.kit.clients import Answer, Rest
-from tests.kit.processes import ServerProcess, free_port, run, started
+from tests.kit.processes import ServerProcess, run, started
 from tests.kit.services import connected
 
 SECOND_START = 5.0

@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
 
+from chatserver.dev.ports import free_port
 from tests.kit.clients import Chat, Device, Rest, open_chat, opened
 from tests.kit.loads import Load, over_rest, over_socket, stored_keys
-from tests.kit.processes import ServerProcess, free_port, serving
+from tests.kit.processes import ServerProcess, serving
 from tests.kit.services import connected
 
 CHATS, DEVICES = 6, 25

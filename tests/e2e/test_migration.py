@@ -13,10 +13,11 @@ from aiohttp import ClientSession
 
 import chatserver
 from chatserver.db import migrations
+from chatserver.dev.ports import free_port
 from tests.kit.app import SECRET
 from tests.kit.clients import Rest, open_chat, opened
 from tests.kit.loads import Load, over_rest, over_socket, stored_keys
-from tests.kit.processes import ServerProcess, free_port, run, serving
+from tests.kit.processes import ServerProcess, run, serving
 from tests.kit.services import connected
 
 OLD: Final = "0002"

@@ -12,9 +12,10 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
 
+from chatserver.dev.ports import free_port
 from tests.e2e.node_client import JsSocket, NodeClient
 from tests.kit.clients import Chat, Device, Rest, open_chat
-from tests.kit.processes import ServerProcess, free_port, serving
+from tests.kit.processes import ServerProcess, serving
 from tests.kit.proxy import Proxy, running_proxy
 from tests.kit.services import connected
 

@@ -8,10 +8,11 @@ from uuid import uuid4
 import orjson
 from aiohttp import ClientError, ClientSession
 
+from chatserver.dev.ports import free_port
 from tests.kit.app import add_person
 from tests.kit.clients import TIMEOUT, Rest, open_chat, opened
 from tests.kit.loads import Load, over_rest, over_socket, stored_keys
-from tests.kit.processes import ServerProcess, free_port, serving
+from tests.kit.processes import ServerProcess, serving
 from tests.kit.services import connected
 
 

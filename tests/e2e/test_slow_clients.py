@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
+from chatserver.dev.ports import free_port
 from tests.kit.app import Person, add_person
+from tests.kit.attackers import drip, post
 from tests.kit.clients import Rest
-from tests.kit.processes import ServerProcess, free_port, serving
+from tests.kit.processes import ServerProcess, serving
 
 TIMEOUT = 1.0
 PATIENCE = 10.0
@@ -30,52 +32,21 @@ async def person(database_url: str) -> Person:
     return await add_person(database_url)
 
 
-async def drip(server: ServerProcess, words: bytes, drop: bytes = b"") -> bytes:
-    """Send `words` and then `drop` again and again: what comes back until the end."""
-    port = int(server.base_url.rpartition(":")[2])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(words)
-
-    async def go_on() -> None:
-        while drop:
-            await asyncio.sleep(0.1)
-            writer.write(drop)
-
-    dripping = asyncio.create_task(go_on())
-    answer = b""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while data := await reader.read(65536):
-                answer += data
-    except ConnectionError:
-        pass
-    finally:
-        dripping.cancel()
-        writer.close()
-    return answer
-
-
-def post(person: Person, length: int) -> bytes:
-    return (
-        "POST /api/chat/conversations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {length}\r\nAuthorization: Bearer {person.token()}\r\n\r\n"
-    ).encode()
-
-
 async def test_connections_that_never_come_to_the_point_are_closed(
     server: ServerProcess, person: Person
 ) -> None:
+    port = int(server.base_url.rpartition(":")[2])
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
     began = time.monotonic()
     async with ClientSession() as http:
         rest = Rest(http, server.base_url)
         assert (await rest.get("/readyz")).status == 200
         silent, unfinished, dripped, slow, huge = await asyncio.gather(
-            drip(server, b""),
-            drip(server, head),
-            drip(server, head, b"a"),
-            drip(server, post(person, 200), b" "),
-            drip(server, post(person, 10**9)),
+            drip(port, b""),
+            drip(port, head),
+            drip(port, head, b"a"),
+            drip(port, post(person, 200), b" "),
+            drip(port, post(person, 10**9)),
         )
         assert (await rest.get("/readyz")).status == 200
     assert time.monotonic() - began < PATIENCE

@@ -7,10 +7,11 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientSession
 
+from chatserver.dev.ports import free_port
 from tests.e2e.node_client import JsSocket, NodeClient
 from tests.e2e.stage import TRANSPORTS
 from tests.kit.clients import Chat, Rest, open_chat
-from tests.kit.processes import ServerProcess, free_port, serving
+from tests.kit.processes import ServerProcess, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,9 +12,11 @@ from uuid import uuid4
 import asyncpg
 from aiohttp import ClientSession, TCPConnector
 
+from tests.e2e.node_client import JsSocket
 from tests.faults.members import LOST, Member
+from tests.faults.records import ENOUGH
 from tests.faults.sites import Site
-from tests.kit.clients import Chat, Rest, open_chat
+from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.services import connected
 
 CHATS = 12
@@ -36,13 +38,21 @@ class Send:
     """A message that somebody wants sent, from the first attempt to the acknowledgement."""
 
     chat: Chat
+    by_rest: bool = False
     begun_at: float = field(default_factory=time.monotonic)
     key: str = field(default_factory=lambda: str(uuid4()))
     attempts: int = 0
+    unanswered: int = 0
+    is_duplicate: bool = False
+    """Whether it was stored by an attempt before the one that was acknowledged."""
     refusals: list[dict[str, Any]] = field(default_factory=list)
     acknowledged_at: float | None = None
     id: str = ""
     seq: int = 0
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {"content": f"hello {self.key}", "client_msg_id": self.key}
 
     @property
     def ended_at(self) -> float:
@@ -53,6 +63,11 @@ class Send:
     def seconds(self) -> float:
         """To the acknowledgement; for ever without one."""
         return self.ended_at - self.begun_at
+
+    def acknowledge(self, answer: Any) -> None:
+        self.is_duplicate = answer["duplicate"]
+        self.id, self.seq = answer["message"]["id"], answer["message"]["seq"]
+        self.acknowledged_at = time.monotonic()
 
 
 @dataclass(slots=True)
@@ -80,13 +95,15 @@ class Crowd:
 
     # Writing
 
-    def start_lane(self, chat: Chat, say: Say, pause: float = PAUSE) -> None:
+    def start_lane(
+        self, chat: Chat, say: Say, pause: float = PAUSE, *, by_rest: bool = False
+    ) -> None:
         """Somebody who sends one message after another until `settle`."""
-        self._lanes.append(asyncio.create_task(self._keep_sending(chat, say, pause)))
+        self._lanes.append(asyncio.create_task(self._keep_sending(chat, say, pause, by_rest)))
 
-    async def _keep_sending(self, chat: Chat, say: Say, pause: float) -> None:
+    async def _keep_sending(self, chat: Chat, say: Say, pause: float, by_rest: bool) -> None:
         while not self._is_over:
-            send = Send(chat)
+            send = Send(chat, by_rest)
             self.sends.append(send)
             while send.acknowledged_at is None:  # noqa: ASYNC110
                 await asyncio.sleep(await self._attempt(send, say))
@@ -96,12 +113,12 @@ class Crowd:
         """Try once: the seconds until the next attempt, if one is needed."""
         send.attempts += 1
         try:
-            answer = await say({"content": f"hello {send.key}", "client_msg_id": send.key})
+            answer = await say(send.parts)
         except LOST:
+            send.unanswered += 1
             return random.uniform(0.1, 0.5)
         if answer["ok"]:
-            send.id, send.seq = answer["message"]["id"], answer["message"]["seq"]
-            send.acknowledged_at = time.monotonic()
+            send.acknowledge(answer)
             return 0.0
         send.refusals.append(answer["error"])
         if not answer["error"]["retryable"]:
@@ -120,6 +137,12 @@ class Crowd:
     def overlapping(self, window: Window) -> list[Send]:
         """What was begun, or still without an acknowledgement, during the window."""
         return [send for send in self.sends if window.overlaps(send)]
+
+    async def until_enough(self, window: Window) -> None:
+        """Until so much was sent during the window that it shows something."""
+        async with asyncio.timeout(HEALED):
+            while len(self.overlapping(window)) < ENOUGH:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
     async def stored_keys(self) -> set[str]:
         """Of all that is stored now."""
@@ -230,10 +253,14 @@ def over_rest(rest: Rest, chat: Chat) -> Say:
     async def say(parts: dict[str, Any]) -> Any:
         answer = await rest.send(chat.landlord, chat.id, **parts)
         if answer.status in (200, 201):
-            return {"ok": True, "message": answer.body}
+            return {"ok": True, "message": answer.body, "duplicate": answer.status == 200}
         return {"ok": False, "error": answer.body}
 
     return say
+
+
+def over_socket(socket: Device | JsSocket, chat: Chat) -> Say:
+    return lambda parts: socket.call("message", {"conversation_id": chat.id, **parts})
 
 
 @asynccontextmanager
@@ -258,6 +285,6 @@ async def running_crowd(site: Site, chats: int = CHATS) -> AsyncIterator[Crowd]:
                 crowd.members.append(member)
                 for _ in range(LANES):
                     crowd.start_lane(chat, member.say)
-            crowd.start_lane(chat, over_rest(rest, chat))
+            crowd.start_lane(chat, over_rest(rest, chat), by_rest=True)
         await crowd.until_ready()
         yield crowd

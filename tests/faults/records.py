@@ -12,6 +12,10 @@ FILE = "FAULTS_RECORDS"
 ENOUGH = 50
 """Sends that have to be under way during a fault, or it shows nothing."""
 
+LEEWAY = 2.0
+"""A bound in seconds counts so many times in `make test`, which runs other tests beside
+these on the same cores; `make faults` runs them alone and holds what is promised."""
+
 BEGIN = "<!-- faults: written by `python -m tests.faults --write` -->\n"
 END = "<!-- end of faults -->\n"
 
@@ -25,9 +29,10 @@ class Figure:
     bound: float | None = None
     unit: str = "s"
 
-    @property
-    def is_kept(self) -> bool:
-        return self.bound is None or self.value <= self.bound
+    def is_kept(self, leeway: float = 1.0) -> bool:
+        if self.bound is None:
+            return True
+        return self.value <= (self.bound * leeway if self.unit == "s" else self.bound)
 
     def __str__(self) -> str:
         told = f"{self.what} {_amount(self.value, self.unit)}"
@@ -49,17 +54,18 @@ class Record:
 
 
 def record(number: int, fault: str, overlapping: Sized, *figures: Figure) -> None:
-    """Hold the figures to their bounds, and keep them.
+    """Hold the figures to their bounds, and keep them where that is wanted.
 
     `overlapping` are the sends that were under way during the fault.
     """
     found = Record(number, fault, len(overlapping), figures)
-    if name := os.environ.get(FILE):
+    name = os.environ.get(FILE)
+    if name:
         with Path(name).open("a") as file:
             file.write(json.dumps(asdict(found)) + "\n")
     print(found.row())
     assert found.sends >= ENOUGH, f"only {found.sends} sends were under way"
-    broken = [str(figure) for figure in figures if not figure.is_kept]
+    broken = [str(each) for each in figures if not each.is_kept(1.0 if name else LEEWAY)]
     assert not broken, broken
 
 

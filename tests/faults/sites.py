@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import ClientError, ClientSession
 
@@ -14,6 +14,8 @@ from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.cluster import Cluster, ClusterNode, running_cluster
 
 NODES = 3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,16 @@ class Site:
         return self.cluster.balancer.base_url
 
     async def readiness(self) -> list[int]:
-        """What each node's /readyz answers; 0 where nobody does."""
-        async with ClientSession() as http:
-            return [await _status(http, f"{node.base_url}/readyz") for node in self.nodes]
+        """As `ready_status`, of one after the other."""
+        return [await self.ready_status(index) for index in range(len(self.nodes))]
+
+    async def ready_status(self, node: int) -> int:
+        """What its /readyz answers; 0 where nobody does."""
+        url = f"{self.nodes[node].base_url}/readyz"
+        with suppress(OSError, ClientError):
+            async with ClientSession() as http, http.get(url) as response:
+                return response.status
+        return 0
 
     async def metric(self, node: int, name: str) -> float:
         """The sum of all whose name, with labels or without, begins so."""
@@ -49,14 +58,6 @@ class Site:
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
-async def _status(http: ClientSession, url: str) -> int:
-    try:
-        async with http.get(url) as response:
-            return response.status
-    except (OSError, ClientError):
-        return 0
-
-
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> float:
     """Ask until it is so: how many seconds that took."""
     began_at = time.monotonic()
@@ -64,6 +65,12 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0)
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return time.monotonic() - began_at
+
+
+async def timed(doing: Awaitable[T]) -> tuple[T, float]:
+    """What comes of it, and after how many seconds."""
+    began_at = time.monotonic()
+    return await doing, time.monotonic() - began_at
 
 
 @asynccontextmanager

@@ -14,13 +14,24 @@ function say(line) {
   process.stdout.write(JSON.stringify(line) + "\n");
 }
 
+// Of a request by long-polling that failed: the answer's status and text.
+function answered(error) {
+  return typeof error.description === "number"
+    ? { status: error.description, text: error.context.responseText }
+    : {};
+}
+
 function report(name, socket) {
   const tell = (event, ...args) => say({ socket: name, event, args });
   socket.onAny(tell);
   socket.on("connect", () => tell("connect", socket.id));
   socket.on("disconnect", (reason) => tell("disconnect", reason));
   socket.on("connect_error", (error) =>
-    tell("connect_error", { message: error.message, data: error.data ?? null }),
+    tell("connect_error", {
+      message: error.message,
+      data: error.data ?? null,
+      ...answered(error),
+    }),
   );
 }
 

@@ -2,6 +2,11 @@
 
 async with running_haproxy([node.port for node in nodes], tmp_path) as balancer:
     ... balancer.base_url ...
+
+place = HaProxyPlace(ports, tmp_path)
+await place.start()             # at place.port
+await place.start(CARELESS)     # at the same port, with another configuration
+await place.close()
 """
 
 import asyncio
@@ -12,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,10 +26,10 @@ import pytest
 from aiohttp import ClientError, ClientSession
 
 from chatserver.dev.balancers import render
+from chatserver.dev.ports import free_port
 from chatserver.dev.processes import Watcher
 from chatserver.setting_sources import config_directory
 from tests.kit.clients import TIMEOUT
-from tests.kit.processes import free_port
 
 PACKAGES = {"haproxy": "haproxy", "nginx": "nginx-light"}
 
@@ -126,13 +131,14 @@ class HaProxy(Balancer):
 
 @asynccontextmanager
 async def running_haproxy(
-    nodes: Sequence[int], directory: Path, template: str | None = None
+    nodes: Sequence[int], directory: Path, template: str | None = None, *, port: int = 0
 ) -> AsyncIterator[HaProxy]:
     """In front of these ports of 127.0.0.1, answering; what it writes is in `directory`.
 
-    `template` is a configuration like ours, to be used in its place.
+    `template` is a configuration like ours, to be used in its place. Without a `port`
+    it is at a free one.
     """
-    program, port = find_program("haproxy"), free_port()
+    program, port = find_program("haproxy"), port or free_port()
     shipped = (config_directory() / "haproxy.cfg").read_text("utf-8")
     config = directory / f"haproxy-{port}.cfg"
     config.write_text(render(template or shipped, port, nodes))
@@ -147,6 +153,25 @@ async def running_haproxy(
             balancer = HaProxy(process, f"http://127.0.0.1:{port}", log_file, socket)
             await balancer.wait_answering()
             yield balancer
+
+
+class HaProxyPlace:
+    """A place for an HAProxy: the same port and nodes, whichever configuration it has."""
+
+    def __init__(self, nodes: Sequence[int], directory: Path) -> None:
+        self.port = free_port()
+        self._nodes = nodes
+        self._directory = directory
+        self._stack = AsyncExitStack()
+
+    async def start(self, template: str | None = None) -> None:
+        """As `running_haproxy`; one that runs is ended first, with all its connections."""
+        await self.close()
+        running = running_haproxy(self._nodes, self._directory, template, port=self.port)
+        await self._stack.enter_async_context(running)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
 
 
 @asynccontextmanager

@@ -126,10 +126,10 @@ class Device:
         """The payloads of all events of that name so far, in order."""
         return [payload for name, payload in self.events if name == event]
 
-    async def until(self, condition: Callable[[Self], bool]) -> None:
+    async def until(self, condition: Callable[[Self], bool], seconds: float = TIMEOUT) -> None:
         """Wait until what the device has heard fulfils `condition`."""
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(seconds):
                 while not condition(self):
                     self._changed.clear()
                     await self._changed.wait()
@@ -166,7 +166,8 @@ class Device:
             self.on_event(name, payload)
         elif kind == "43":
             number, _, payload = body.partition("[")
-            if answer := self._answers.pop(int(number), None):
+            answer = self._answers.pop(int(number), None)
+            if answer is not None and not answer.done():  # else who asked has given up
                 answer.set_result(json.loads("[" + payload)[0])
         elif kind == "44" and body.startswith("{"):
             self._connected.set_exception(ConnectionRefusedError(json.loads(body)["data"]))

@@ -16,15 +16,16 @@ from typing import Any
 
 from sqlalchemy import make_url
 
+from chatserver.dev.ports import free_port
 from tests.kit.balancer import HaProxy, running_haproxy
-from tests.kit.processes import ServerProcess, free_port, serving
+from tests.kit.processes import ServerProcess, serving
 from tests.kit.proxy import Proxy, Upstream, postgres_upstream, running_proxy
 
 
 class ClusterNode:
     """A place for a `chatserver serve`: the same port and settings, whichever process runs.
 
-    `settings` (as `environment` takes them) may be changed before `restart`.
+    `settings` (as `serving` takes them) may be changed before `restart`.
     """
 
     def __init__(

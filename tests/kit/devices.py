@@ -23,7 +23,9 @@ TAKE_XID = "SELECT pg_current_xact_id()"
 async def sync_service(node: Node, max_answer_bytes: int = 2**19) -> SyncService:
     async with node.database.transaction() as connection:
         host = await HostTables.inspect(connection)
-    return SyncService(node.database, host, node.presence, max_answer_bytes=max_answer_bytes)
+    return SyncService(
+        node.database, host, node.presence, max_answer_bytes=max_answer_bytes, at_once=4
+    )
 
 
 class Device:

@@ -26,12 +26,14 @@ class Nodes:
         self.client: Redis = Redis.from_url(server.url)
         self.one, self.two = self.new(), self.new()
 
-    def new(self, is_available: Callable[[], bool] = lambda: True) -> RedisLeases:
+    def new(
+        self, is_available: Callable[[], bool] = lambda: True, *, claim_ttl: float = 0.5
+    ) -> RedisLeases:
         return RedisLeases(
             self.client,
             self.prefix,
             is_available,
-            claim_ttl=0.5,
+            claim_ttl=claim_ttl,
             return_delay=0.5,
             timeout=self.timeout,
         )

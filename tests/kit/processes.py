@@ -2,13 +2,11 @@
 
 import asyncio
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,24 +15,13 @@ from typing import Any
 from aiohttp import ClientError, ClientSession
 
 from tests.kit.app import SECRET
+from tests.kit.forks import Fork
 
 START_TIMEOUT = 120.0
 """Seconds; a machine that runs several test suites at once is slow."""
 
 EXIT_TIMEOUT = 15.0
 """Seconds from SIGTERM to the end: a promise of the product, on any machine."""
-
-# Below the kernel's ephemeral ports, so that no client's connection has one of them.
-_PORTS = range(20_000, 32_000)
-
-
-def free_port() -> int:
-    """A port that nobody listens on. Needed where the same one must serve twice."""
-    while True:
-        port = secrets.choice(_PORTS)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
 
 
 def environment(**settings: Any) -> dict[str, str]:
@@ -62,7 +49,7 @@ def run(*arguments: str, timeout: float = START_TIMEOUT, **settings: Any) -> (
 class ServerProcess:
     """A `chatserver serve` or `dev` that is running, or was."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | Fork"
     base_url: str
     log_file: Path
 
@@ -104,15 +91,17 @@ async def started(
     directory: Path,
     *arguments: str,
     checkout: Path | None = None,
+    program: Sequence[str] = ("chatserver",),
     **settings: Any,
 ) -> AsyncIterator[ServerProcess]:
     """`chatserver serve` or `dev` on `port`, ready; killed at the end if it still runs.
 
     What it writes is kept in `directory`. `settings` as `environment` takes them. It is
-    the server of another `checkout`, if given.
+    the server of another `checkout`, if given; or another `program`, a module and its
+    first arguments, which takes the same.
     """
     log_file = directory / f"{command}-{port}-{time.monotonic_ns()}.log"
-    arguments = (command, "--port", str(port), *arguments)
+    arguments = (*program, command, "--port", str(port), *arguments)
     process = _launch(log_file, *arguments, checkout=checkout, **settings)
     server = ServerProcess(process, f"http://127.0.0.1:{port}", log_file)
     try:
@@ -124,10 +113,13 @@ async def started(
 
 def _launch(
     log_file: Path, *arguments: str, checkout: Path | None, **settings: Any
-) -> "subprocess.Popen[bytes]":
+) -> "subprocess.Popen[bytes] | Fork":
+    """Forked where nothing but an ordinary `serve` is wanted."""
+    if checkout is None and arguments[:2] == ("chatserver", "serve"):
+        return Fork(arguments, environment(**settings), log_file)
     with log_file.open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "chatserver", *arguments],
+            [sys.executable, "-m", *arguments],
             cwd=checkout,  # where `python -m` looks first
             env=environment(**settings),
             stdout=log,
@@ -141,7 +133,7 @@ async def serving(
 ) -> AsyncIterator[ServerProcess]:
     """A production node on a migrated database, without a rate limit; it drains at once.
 
-    `overrides` are settings, or a `checkout`, as `started` takes them.
+    `overrides` are settings, or a `checkout` or `program`, as `started` takes them.
     """
     settings = {
         "database__url": database_url,

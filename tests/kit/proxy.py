@@ -51,6 +51,11 @@ class Proxy:
         self._links: dict[Link, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
 
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._links)
+
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]

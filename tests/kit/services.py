@@ -22,7 +22,7 @@ from chatserver.events import Event
 from chatserver.metrics import Metrics
 from chatserver.models import Conversation, Message, Principal, Role
 from chatserver.services.conversations import ConversationService
-from chatserver.services.heads import HeadHints
+from chatserver.services.hints import HeadHints, UnreadHints
 from chatserver.services.maintenance import MaintenanceService
 from chatserver.services.messages import Draft, MessageService, Sent
 from chatserver.services.presence import PresenceService
@@ -79,11 +79,13 @@ class Node:
         self.metrics = Metrics()
         self.leases = PresenceLeases()
         self.heads = HeadHints(database, self.publisher)
+        self.counters = UnreadHints(database, self.publisher)
         self.writer_engine = MessageWriter.create_engine(settings.database)
         self.writer = MessageWriter(
             self.writer_engine, self.publisher, self.heads, self.metrics, settings.writer
         )
         self.presence = PresenceService(
+            database,
             database,
             self.leases,
             self.publisher,
@@ -99,7 +101,9 @@ class Node:
             RateLimits(settings.rate_limit.messages),
             settings.messages,
         )
-        self.receipts = ReceiptService(database, self.publisher, self.heads, settings.writer)
+        self.receipts = ReceiptService(
+            database, database, self.publisher, self.heads, settings.writer
+        )
         self.maintenance = MaintenanceService(database, self.metrics)
         self.typing = TypingService(self.publisher)
         self.revocations = RevocationService(database, settings.jwt.leeway)
@@ -108,6 +112,7 @@ class Node:
         await self.receipts.close()
         await self.writer.close()
         await self.heads.close()
+        await self.counters.close()
         await self.writer_engine.dispose()
         await self.database.dispose()
 

@@ -45,6 +45,7 @@ async def ask(streams: Streams, line: bytes) -> bytes:
 async def test_bytes_pass_and_a_half_closed_connection_stays_half_open(proxy: Proxy) -> None:
     async with client(proxy) as streams:
         assert await ask(streams, b"a") == b"[a]"
+        assert proxy.open == 1
         streams[1].write(b"x" * 60_000 + b"\n")
         streams[1].write_eof()
         assert await streams[0].read() == b"[" + b"x" * 60_000 + b"]\nend\n"
