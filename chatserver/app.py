@@ -98,7 +98,12 @@ class Node:
         self.unread.on_doubt(self.counters.doubt)
         self.writer_engine = MessageWriter.create_engine(settings.database)
         self.writer = MessageWriter(
-            self.writer_engine, self.publisher, self.heads, self.metrics, settings.writer
+            self.writer_engine,
+            self.publisher,
+            self.heads,
+            self.metrics,
+            settings.writer,
+            backplane.has_others,
         )
         self.http = ClientSession()
         self.verifier = TokenVerifier(settings.jwt, partial(fetch_key_set, self.http))

@@ -50,6 +50,10 @@ class Backplane:
         """Whether this node hears the others; a node alone always does."""
         return self.bus is None or self.bus.is_heard
 
+    def has_others(self) -> bool:
+        """Whether other nodes share this backplane just now, as far as this one hears."""
+        return self.bus is not None and self.bus.has_others
+
     async def close(self) -> None:
         if self.bus is not None:
             await self.bus.close()

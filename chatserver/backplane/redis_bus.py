@@ -93,6 +93,11 @@ class RedisBus:
         """How long ago the newest canary that came back was sent."""
         return time.monotonic() - self._heard_at
 
+    @property
+    def has_others(self) -> bool:
+        """Whether other nodes were heard of late."""
+        return bool(self._nodes)
+
     def __len__(self) -> int:
         """How many messages Redis has not confirmed."""
         return len(self._channels)

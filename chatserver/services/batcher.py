@@ -21,6 +21,11 @@ def _no_key(_: Any) -> None:
     """Any two items may be in one batch."""
 
 
+def _no_linger() -> int:
+    """The next batch follows at once."""
+    return 0
+
+
 class Batcher(Generic[Item, Result]):
     """Collects items of concurrent callers and flushes them together, in order.
 
@@ -28,9 +33,10 @@ class Batcher(Generic[Item, Result]):
     takes the items of a batch and answers, in the same order, a result or an
     exception for each; raising is the same answer for all of them. No two items of
     a batch have the same `key`: the later one waits for the next batch (None: no
-    such limit for this item). One flush runs at a time. `after` is called with the
-    items and their results once the callers' tasks are about to go on; should it
-    raise, that is logged and the next batch follows.
+    such limit for this item). One flush runs at a time, and between two of them
+    `linger()` turns of the event loop pass, in which more may gather. `after` is
+    called with the items and their results once the callers' tasks are about to go
+    on; should it raise, that is logged and the next batch follows.
     """
 
     def __init__(
@@ -41,10 +47,12 @@ class Batcher(Generic[Item, Result]):
         max_waiting: int,
         timeout: float,
         key: Callable[[Item], Hashable | None] = _no_key,
+        linger: Callable[[], int] = _no_linger,
         after: Callable[[list[Item], list[Result | Exception]], None] | None = None,
     ) -> None:
         self._flush = flush
         self._key = key
+        self._linger = linger
         self._after = after
         self._max_batch = max_batch
         self._max_waiting = max_waiting
@@ -83,6 +91,8 @@ class Batcher(Generic[Item, Result]):
         try:
             while batch := self._take():
                 await self._flush_batch(batch)
+                for _ in range(self._linger()):
+                    await asyncio.sleep(0)
         finally:
             self._worker = None
 

@@ -271,7 +271,7 @@ async def test_what_waited_too_long_is_given_up_and_the_others_are_told(
     monkeypatch.setattr(redis_bus, "MAX_AGE", 0.5)
     async with running_bus(redis.url) as other, behind(redis) as (cable, one):
         await other.bus.listen("a")
-        await eventually(lambda: bool(other.bus._nodes))
+        await eventually(lambda: other.bus.has_others)
         cable.refuse()
         cable.reset()
         await eventually(lambda: not one.bus.is_heard)
@@ -291,12 +291,13 @@ async def test_a_node_that_falls_silent_is_a_doubt_and_one_that_leaves_is_not(
 ) -> None:
     monkeypatch.setattr(redis_bus, "SILENT_AFTER", 1.0)
     async with running_bus(redis.url) as other:
+        assert not other.bus.has_others
         async with running_bus(redis.url) as leaving:
-            await eventually(lambda: len(other.bus._nodes) == 1)
+            await eventually(lambda: other.bus.has_others)
             assert leaving.bus.is_heard
-        await eventually(lambda: not other.bus._nodes)
+        await eventually(lambda: not other.bus.has_others)
         async with behind(redis) as (cable, _):
-            await eventually(lambda: len(other.bus._nodes) == 1)
+            await eventually(lambda: other.bus.has_others)
             other.doubts.clear()
             fell_silent = time.monotonic()
             cable.blackhole()

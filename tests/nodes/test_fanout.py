@@ -9,8 +9,10 @@ import socketio  # type: ignore[import-untyped]
 
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.models import Role
-from tests.kit.app import RunningServer, add_person
+from chatserver.services.writer import LINGER
+from tests.kit.app import RunningServer, add_person, running_server
 from tests.kit.clients import open_chat
+from tests.kit.services import eventually
 from tests.nodes.town import Town, running_town
 
 
@@ -64,6 +66,21 @@ def received(server: RunningServer) -> int:
         for line in lines
         if line.startswith("chat_backplane_received_total") and 'source="own"' not in line
     )
+
+
+async def test_only_nodes_with_company_linger_between_commits(
+    town: Town, database_url: str, redis: EmbeddedRedis
+) -> None:
+    def lingers(server: RunningServer) -> bool:
+        return server.node.writer._group._linger() == LINGER
+
+    await eventually(lambda: all(map(lingers, town.nodes)))
+    async with (
+        running_server(database_url) as without_redis,
+        running_server(database_url, redis__url=redis.url, redis__prefix="other") as by_itself,
+    ):
+        assert not lingers(without_redis)
+        assert not lingers(by_itself)
 
 
 async def test_receipts_unread_edits_and_deletes_cross_over(town: Town) -> None:

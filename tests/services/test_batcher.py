@@ -44,6 +44,7 @@ def group(
     max_waiting: int = 100,
     timeout: float = 5,
     keyed: bool = False,
+    turns: int = 0,
 ) -> Batcher[Any, Any]:
     def key(item: Any) -> Hashable | None:
         return str(item)[0] if keyed else None
@@ -51,6 +52,7 @@ def group(
     return Batcher(
         flushes.flush,
         key=key,
+        linger=lambda: turns,
         after=flushes.publish,
         max_batch=max_batch,
         max_waiting=max_waiting,
@@ -87,6 +89,37 @@ async def test_while_one_flush_is_under_way_the_next_batch_gathers_in_order() ->
     assert [item for batch in flushes.batches for item in batch] == list("abcdefg")
     assert max(map(len, flushes.batches)) == 3
     assert len(flushes.batches) == 3
+
+
+@pytest.mark.parametrize(
+    ("turns", "batches"), [(0, [["a"], ["b"], ["c", "d"]]), (2, [["a"], ["b", "c", "d"]])]
+)
+async def test_what_comes_in_the_turns_between_two_batches_comes_along(
+    turns: int, batches: list[list[str]]
+) -> None:
+    flushes = Flushes()
+    flushes.gate.clear()
+    commit = group(flushes, turns=turns)
+    tasks = submit(commit, "a")
+    await settle()
+    flushes.gate.set()
+    tasks += submit(commit, "b")
+    await asyncio.sleep(0)  # The flush of "a" goes on; "b" waits.
+    flushes.gate.clear()
+    tasks += submit(commit, "c", "d")
+    await settle()
+    flushes.gate.set()
+    await asyncio.gather(*tasks)
+    assert flushes.batches == batches
+
+
+async def test_a_lone_item_does_not_wait_for_turns_to_pass() -> None:
+    flushes = Flushes()
+    commit = group(flushes, turns=1000)
+    submit(commit, "a")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert flushes.batches == [["a"]]
 
 
 async def test_one_flush_runs_at_a_time() -> None:
