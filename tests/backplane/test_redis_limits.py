@@ -40,8 +40,9 @@ class Nodes:
     async def pass_time(self, seconds: float) -> None:
         """As if every hit had been so much earlier."""
         for key in await self.client.keys(f"{self.prefix}:limits:*"):
-            for number, hit in enumerate(await self.client.lrange(key, 0, -1)):
-                await self.client.lset(key, number, str(int(hit) - round(seconds * 1000)))
+            for number, hit in enumerate(await command(self.client, "LRANGE", key, 0, -1)):
+                earlier = int(hit) - round(1000 * seconds)
+                await command(self.client, "LSET", key, number, earlier)
 
     def fallbacks(self) -> float:
         content, _ = self.metrics.render(["text/plain"])
