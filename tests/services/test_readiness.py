@@ -96,7 +96,7 @@ async def test_a_busy_pool_is_not_waited_for_longer_than_a_second(
 ) -> None:
     monkeypatch.setattr(readiness, "TIMEOUT", TIMEOUT)
     database = Database(create_engine(database_url, pool_size=1, pool_timeout=30.0))
-    async with database.engine.connect(), asyncio.timeout(TIMEOUT + 4):
+    async with database.engine.connect(), asyncio.timeout(5):  # a machine may stand still
         assert not (await Readiness(database).check()).database
     await database.dispose()
 
