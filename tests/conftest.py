@@ -4,10 +4,15 @@ from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from chatserver.dev.postgres import EmbeddedPostgres
 from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.postgres import Databases, running_postgres
+
+# A machine that stands still makes neither a test nor what is drawn for it slow.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")

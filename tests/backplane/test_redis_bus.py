@@ -12,13 +12,18 @@ from chatserver.backplane import redis_bus
 from chatserver.backplane.redis_bus import RedisBus
 from chatserver.backplane.redis_links import RedisLinks
 from chatserver.dev.redis import EmbeddedRedis
+from tests.faults.records import LEEWAY
 from tests.kit.proxy import Proxy, running_proxy
 from tests.kit.redis import redis_client
 from tests.kit.services import eventually
 
 PREFIX = "test"
-HEALED = 2.0
+HEALED = 2.0 * LEEWAY
 """Seconds after which a node hears again once Redis is back: a promise of the product."""
+
+MESSAGES = 10_000
+END = b"the end"
+DEAF_AFTER = redis_bus.DEAF_AFTER
 
 
 @dataclass
@@ -52,7 +57,7 @@ async def running_bus(url: str, *, plain: tuple[str, ...] = ()) -> AsyncIterator
 
 
 @pytest.fixture
-async def redis() -> AsyncIterator[EmbeddedRedis]:
+async def redis(patient: None) -> AsyncIterator[EmbeddedRedis]:
     async with EmbeddedRedis() as server:
         yield server
 
@@ -67,8 +72,8 @@ async def behind(redis: EmbeddedRedis) -> AsyncIterator[tuple[Proxy, Listener]]:
         yield cable, listener
 
 
-async def until_heard(listener: Listener, count: int, seconds: float = 5) -> None:
-    await eventually(lambda: len(listener.heard) >= count, seconds)
+async def until_heard(listener: Listener, count: int) -> None:
+    await eventually(lambda: len(listener.heard) >= count)
 
 
 async def test_what_is_published_arrives_in_order_and_once(redis: EmbeddedRedis) -> None:
@@ -92,16 +97,20 @@ async def test_what_follows_for_the_same_channel_goes_with_it(redis: EmbeddedRed
         for channel in ("a", "b"):
             await other.bus.listen(channel)
             await watched.subscribe(f"{PREFIX}:{channel}")
+        await watched.subscribe(END.decode())
         one.bus.publish(["a", "b"], b"1")
         one.bus.publish(["b"], b"2")
         one.bus.publish(["a"], b"3")
         await until_heard(other, 3)
         assert other.heard == [("a", b"1"), ("b", b"2"), ("a", b"3")]
-        channels = []
-        while (told := await watched.get_message(timeout=0.5)) is not None:
-            if told["type"] == "message":
-                channels.append(told["channel"])
-        assert channels == [b"test:a", b"test:b", b"test:a"]
+        await watcher.publish(END.decode(), b"")
+        channels: list[bytes] = []
+        async with asyncio.timeout(15):
+            while channels[-1:] != [END]:
+                told = await watched.get_message(timeout=0.5)
+                if told and told["type"] == "message":
+                    channels.append(told["channel"])
+        assert channels == [b"test:a", b"test:b", b"test:a", END]
 
 
 async def test_only_what_is_listened_to_arrives(redis: EmbeddedRedis) -> None:
@@ -215,12 +224,13 @@ async def test_a_cut_connection_is_a_doubt_even_if_it_is_brief(redis: EmbeddedRe
         one.doubts.clear()
         assert one.bus.lost == 0
         cut_at = time.monotonic()
+        heard_at = cut_at - one.bus.seconds_unheard
         cable.reset()
         await eventually(lambda: one.bus.lost == 1)
         await eventually(lambda: one.bus.is_heard)
         assert time.monotonic() - cut_at < HEALED
         assert one.doubts
-        assert all(cut_at - 1.5 < since < cut_at for since in one.doubts)
+        assert all(heard_at - 0.1 < since < cut_at for since in one.doubts)
 
 
 async def test_it_hears_again_soon_after_redis_is_back_with_all_its_channels(
@@ -241,7 +251,10 @@ async def test_it_hears_again_soon_after_redis_is_back_with_all_its_channels(
 
 
 @pytest.mark.parametrize("fault", ["frozen", "blackholed"])
-async def test_who_hears_nothing_knows_it_and_heals(redis: EmbeddedRedis, fault: str) -> None:
+async def test_who_hears_nothing_knows_it_and_heals(
+    redis: EmbeddedRedis, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_bus, "DEAF_AFTER", DEAF_AFTER)
     async with running_bus(redis.url) as other, behind(redis) as (cable, one):
         await other.bus.listen("a")
         if fault == "frozen":
@@ -250,25 +263,26 @@ async def test_who_hears_nothing_knows_it_and_heals(redis: EmbeddedRedis, fault:
             cable.blackhole()
         began = time.monotonic()
         await eventually(lambda: not one.bus.is_heard)
-        assert time.monotonic() - began < redis_bus.DEAF_AFTER + 1
+        assert time.monotonic() - began < (DEAF_AFTER + 1) * LEEWAY
         await eventually(lambda: other.bus.is_heard is (fault == "blackholed"))
         one.bus.publish(["a"], b"meanwhile")
         one.doubts.clear()
-        await asyncio.sleep(1.2)
-        assert len(one.doubts) >= 2, "told again and again while it lasts"
+        await eventually(lambda: len(one.doubts) >= 2)  # again and again while it lasts
+        healing_at = time.monotonic()
         redis.thaw()
         cable.heal()
         healed = time.monotonic()
         await eventually(lambda: one.bus.is_heard)
         assert time.monotonic() - healed < HEALED
-        await until_heard(other, 1)
-        assert other.bodies() == [b"meanwhile"]
+        # Who was deaf, too, may have come back later than the message.
+        await eventually(lambda: bool(other.heard or (other.bus.lost and other.bus.is_heard)))
+        assert other.bodies() in ([b"meanwhile"], [])
+        assert other.heard or min(other.doubts) < healing_at
 
 
 async def test_what_waited_too_long_is_given_up_and_the_others_are_told(
     redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_bus, "MAX_AGE", 0.5)
     async with running_bus(redis.url) as other, behind(redis) as (cable, one):
         await other.bus.listen("a")
         await eventually(lambda: other.bus.has_others)
@@ -276,7 +290,10 @@ async def test_what_waited_too_long_is_given_up_and_the_others_are_told(
         cable.reset()
         await eventually(lambda: not one.bus.is_heard)
         one.bus.publish(["a"], b"lost")
-        await eventually(lambda: len(one.bus) == 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(redis_bus, "MAX_AGE", 0.5)
+            await eventually(lambda: len(one.bus) == 0)
+        await eventually(lambda: other.bus.is_heard)
         other.doubts.clear()
         cable.heal()
         await eventually(lambda: one.bus.is_heard)
@@ -296,13 +313,15 @@ async def test_a_node_that_falls_silent_is_a_doubt_and_one_that_leaves_is_not(
             await eventually(lambda: other.bus.has_others)
             assert leaving.bus.is_heard
         await eventually(lambda: not other.bus.has_others)
+        began = time.monotonic()
         async with behind(redis) as (cable, _):
             await eventually(lambda: other.bus.has_others)
             other.doubts.clear()
-            fell_silent = time.monotonic()
             cable.blackhole()
-            await eventually(lambda: len(other.doubts) == redis_bus.DOUBTS)
-            assert all(fell_silent - 1 < since < fell_silent + 0.5 for since in other.doubts)
+            # Of one silence; before it, this machine may have been silent itself.
+            doubts = redis_bus.DOUBTS
+            await eventually(lambda: len(set(other.doubts[-doubts:])) < len(other.doubts[-doubts:]))
+            assert began < other.doubts[-1] < time.monotonic() - doubts * redis_bus.SILENT_AFTER
 
 
 async def test_without_redis_publishing_costs_nothing_and_fails_nobody() -> None:
@@ -310,9 +329,9 @@ async def test_without_redis_publishing_costs_nothing_and_fails_nobody() -> None
     listener = Listener(RedisBus(links.connect, PREFIX))
     listener.start()
     began = time.monotonic()
-    for _ in range(1000):
+    for _ in range(MESSAGES):
         listener.bus.publish(["a"], b"x")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < MESSAGES * 0.0005
     confirmed = listener.bus.listen("a")
     await asyncio.sleep(0.1)
     assert not confirmed.done()

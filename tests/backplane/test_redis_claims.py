@@ -60,8 +60,8 @@ class Survivors:
 @pytest.fixture
 async def survivors(redis_server: EmbeddedRedis, redis_prefix: str) -> AsyncIterator[Survivors]:
     """A third node has died, with the user ONE, whose lease has run out."""
-    async with running_nodes(redis_server, redis_prefix, PATIENT) as nodes:
-        dead, one, two = (nodes.new(claim_ttl=LONG) for _ in range(3))
+    async with running_nodes(redis_server, redis_prefix, PATIENT, claim_ttl=LONG) as nodes:
+        dead, one, two = (nodes.new() for _ in range(3))
         await dead.acquire(ONE, "a", SOON)
         await dead.settle([ONE])
         claims = one._calls = FailingClaims(nodes.client)

@@ -189,7 +189,7 @@ async def test_a_long_lock_of_the_host_delays_the_migration_and_not_the_host(
             started = time.monotonic()
             # Queues behind the migration, which queues behind `busy`.
             await other.execute("INSERT INTO core.users VALUES (gen_random_uuid())")
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 15, "else it waits until `busy` ends"
             assert not upgrade.done()
             await transaction.rollback()
         finally:

@@ -63,7 +63,10 @@ def _cluster_node() -> EmbeddedRedis:
 
 @dataclass(frozen=True)
 class SentinelGroup:
-    """A master, its replica, and the Sentinel that watches both."""
+    """A master, its replica, and the Sentinel that watches both.
+
+    It suspects nobody before `kill_master`: a machine that stands still is no failure.
+    """
 
     name: str
     master: EmbeddedRedis
@@ -74,10 +77,16 @@ class SentinelGroup:
     def url(self) -> str:
         return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/0/{self.name}"
 
+    async def kill_master(self) -> None:
+        """The Sentinel makes the replica the master half a second after that."""
+        self.master.kill()
+        async with redis_client(self.sentinel) as client:
+            await command(client, "SENTINEL SET", self.name, "down-after-milliseconds", 500)
+
 
 @asynccontextmanager
 async def running_sentinel_group() -> AsyncIterator[SentinelGroup]:
-    """One Sentinel, which makes the replica the master half a second after that has gone."""
+    """One Sentinel, and it has found the replica."""
     name = "mymaster"
     async with EmbeddedRedis() as master, AsyncExitStack() as stack:
         replica = await stack.enter_async_context(
@@ -86,7 +95,7 @@ async def running_sentinel_group() -> AsyncIterator[SentinelGroup]:
         sentinel = await stack.enter_async_context(EmbeddedRedis(is_sentinel=True))
         async with redis_client(sentinel) as client:
             await command(client, "SENTINEL MONITOR", name, "127.0.0.1", master.port, 1)
-            for option, value in (("down-after-milliseconds", 500), ("failover-timeout", 3000)):
+            for option, value in (("down-after-milliseconds", 60_000), ("failover-timeout", 3000)):
                 await command(client, "SENTINEL SET", name, option, value)
             await _until(client, f"SENTINEL REPLICAS {name}", bool)
         yield SentinelGroup(name, master, replica, sentinel)

@@ -234,7 +234,7 @@ async def connected(database_url: str, **options: str) -> AsyncIterator[asyncpg.
 
 async def until_someone_waits(connection: asyncpg.Connection, how_many: int = 1) -> None:
     """Until so many connections of this database wait for a lock."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while await connection.fetchval(_WAITING) < how_many:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -245,8 +245,8 @@ _WAITING = """
 """
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
-    """Until `condition` holds, which other tasks make true."""
+async def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Until `condition` holds, which other tasks make true; the machine may be busy."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

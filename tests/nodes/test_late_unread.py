@@ -16,6 +16,8 @@ from tests.kit.devices import held_open
 from tests.kit.services import eventually, until_someone_waits
 from tests.nodes.town import Town, running_town
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @dataclass
 class Afresh:

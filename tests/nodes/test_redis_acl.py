@@ -14,6 +14,8 @@ from tests.kit.app import running_server
 from tests.kit.clients import Device, Rest, open_chat
 from tests.kit.services import eventually
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 PASSWORD = "a password"
 
 

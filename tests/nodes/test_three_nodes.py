@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from chatserver.auth import issue
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.models import Role
+from tests.faults.records import LEEWAY
 from tests.kit.app import SECRET, Person, add_person
 from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.cluster import Cluster, running_cluster
@@ -69,6 +70,7 @@ async def running_town(database_url: str, directory: Path) -> AsyncIterator[Town
         "rate_limit__messages": "60/minute",
         "realtime__max_sockets_per_user": MOST_SOCKETS,
         "presence__lease_ttl": LEASE,
+        "program": ("tests.kit.patient", "chatserver"),
     }
     async with (
         EmbeddedRedis() as redis,
@@ -136,8 +138,10 @@ async def test_a_user_has_so_many_sockets_over_all_nodes_and_no_more(town: Town)
     await close(await town.open(other, *town.urls))
     # One that closes makes room on every other node.
     await devices[0].close()
-    await asyncio.sleep(0.3)
-    devices += await town.open(person, town.cluster.balancer.base_url)
+    async with asyncio.timeout(15):
+        while len(devices) == MOST_SOCKETS:
+            with suppress(ConnectionRefusedError):
+                devices += await town.open(person, town.cluster.balancer.base_url)
     with pytest.raises(ConnectionRefusedError):
         await town.open(person, town.urls[2])
     await close(devices)
@@ -155,12 +159,12 @@ async def test_a_revoked_token_ends_on_every_node_and_at_the_balancer(town: Town
     since = time.monotonic()
     answer = await town.balanced.post("revocations", admin, {"jti": f"of {person.id}"})
     assert answer.status < 300, answer
-    async with asyncio.timeout(REVOKED_WITHIN):
+    async with asyncio.timeout(REVOKED_WITHIN * LEEWAY):
         for device in revoked:
             assert (await device.heard("error"))[0]["code"] == "unauthorized"
     print(f"revoked on three nodes after {time.monotonic() - since:.2f} s")
     for device in revoked:
-        async with asyncio.timeout(REVOKED_WITHIN):
+        async with asyncio.timeout(REVOKED_WITHIN * LEEWAY):
             await device.is_closed.wait()
     headers = {"Authorization": f"Bearer {token}"}
     for url in (*town.urls, town.balanced.base_url):
@@ -232,13 +236,13 @@ async def test_those_of_a_killed_node_are_offline_when_their_leases_end(town: To
     town.cluster.nodes[2].kill()
     since = time.monotonic()
     kept += await town.open(back.tenant, town.balanced.base_url)
-    async with asyncio.timeout(OFFLINE_WITHIN):
+    async with asyncio.timeout(OFFLINE_WITHIN * LEEWAY):
         while online(watchers[0], gone.tenant) != [True, False]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     print(f"offline {time.monotonic() - since:.1f} s after their node was killed")
     seen = await town.balanced.get(f"users/{gone.tenant.id}/presence", gone.landlord)
     assert seen.body["is_online"] is False
-    await asyncio.sleep(since + OFFLINE_WITHIN - time.monotonic())
+    await asyncio.sleep(max(since + OFFLINE_WITHIN - time.monotonic(), 0.0))
     assert online(watchers[1], twice.tenant) == [True]
     assert online(watchers[2], back.tenant) == [True]
     await town.cluster.nodes[2].restart()

@@ -7,6 +7,7 @@ import pytest
 import socketio  # type: ignore[import-untyped]
 
 from chatserver.errors import Unauthorized
+from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import Node, running_node, until
 
 
@@ -19,6 +20,7 @@ async def _connect(node: Node, client: Any, transports: list[str], auth: Any = N
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
+@again_after_a_stall
 async def test_a_client_connects_calls_receives_and_leaves(transports: list[str]) -> None:
     async with running_node() as node:
         client = _client()
@@ -28,7 +30,7 @@ async def test_a_client_connects_calls_receives_and_leaves(transports: list[str]
         assert client.transport() == transports[-1]
         assert node.server.transport(client.get_sid()) == transports[-1]
         for number in range(30):
-            answer = await client.call("echo", {"n": number}, timeout=2)
+            answer = await client.call("echo", {"n": number}, timeout=15)
             assert answer == {"ok": True, "event": "echo", "args": [{"n": number}]}
         await node.server.enter_room(client.get_sid(), "room")
         for number in range(40):
@@ -58,13 +60,16 @@ async def test_a_refused_client_sees_the_error_object(transport: str) -> None:
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
+@again_after_a_stall
 async def test_heartbeats_keep_a_client_for_as_long_as_it_likes(transports: list[str]) -> None:
     async with running_node(ping_interval=0.1, ping_timeout=1.0) as node:
         client = _client()
         await _connect(node, client, transports)
-        await asyncio.sleep(2)
-        assert (await client.call("a", timeout=5))["ok"] is True
-        await client.disconnect()
+        try:
+            await asyncio.sleep(2)
+            assert (await client.call("a", timeout=5))["ok"] is True
+        finally:
+            await client.disconnect()
 
 
 async def test_a_server_side_disconnect_is_told_as_one() -> None:

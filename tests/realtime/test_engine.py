@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import FRIEND, Node, running_node, until
 
 
@@ -67,8 +68,9 @@ async def test_a_broken_websocket_handshake_leaves_nothing(node: Node) -> None:
     await node.until_empty()
 
 
+@again_after_a_stall
 async def test_a_client_address_has_its_share_of_sockets() -> None:
-    async with running_node(max_sockets_per_address=2) as node:
+    async with running_node(max_sockets_per_address=2, connect_timeout=1.0) as node:
         query = "EIO=4&transport=polling"
         for _ in range(2):
             assert (await node.request("GET", query))[0] == 200
@@ -95,12 +97,14 @@ async def test_the_connect_handler_learns_address_query_and_authorization(node: 
     assert "token=q" in environ["QUERY_STRING"]
 
 
-async def test_a_handshake_keeps_none_of_the_headers_that_nobody_asks_for(node: Node) -> None:
-    await node.request("GET", "EIO=4&transport=polling", None, **{"X-Large": "a" * 8000})
-    (environ,) = node.server.environ.values()
-    assert "a" * 100 not in str(environ)
-    assert environ["HTTP_AUTHORIZATION"] == ""
-    await node.until_empty()
+@again_after_a_stall
+async def test_a_handshake_keeps_none_of_the_headers_that_nobody_asks_for() -> None:
+    async with running_node(connect_timeout=1.0) as node:
+        await node.request("GET", "EIO=4&transport=polling", None, **{"X-Large": "a" * 8000})
+        (environ,) = node.server.environ.values()
+        assert "a" * 100 not in str(environ)
+        assert environ["HTTP_AUTHORIZATION"] == ""
+        await node.until_empty()
 
 
 # Origins
@@ -204,6 +208,7 @@ async def test_a_post_without_a_content_length_is_refused(node: Node) -> None:
 
 
 @pytest.mark.parametrize("length", [10, 99_999])
+@again_after_a_stall
 async def test_a_body_shorter_than_its_length_is_given_up(length: int) -> None:
     async with running_node(body_timeout=0.3) as node:
         client = await node.polling()
@@ -220,7 +225,7 @@ async def test_a_huge_content_length_is_refused_before_the_body(node: Node) -> N
     reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
     head = f"POST /socket.io/?{client.query} HTTP/1.1\r\nHost: x\r\n"
     writer.write(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
-    assert b" 400 " in await asyncio.wait_for(reader.readline(), 1)
+    assert b" 400 " in await asyncio.wait_for(reader.readline(), 15)
     writer.close()
     await node.until_empty()
 
@@ -315,11 +320,12 @@ async def test_polls_during_a_probe_come_back_soon(node: Node) -> None:
     websocket = await client.probe()
     await websocket.send("2probe")
     assert await websocket.receive() == "3probe"
-    assert await asyncio.wait_for(client.receive(), 1) == ["6"]
+    assert await asyncio.wait_for(client.receive(), 4) == ["6"]
     await websocket.ws.close()
 
 
 @pytest.mark.parametrize("packets", [[], ["2probe"], ["4junk"], ["2probe", "4junk"], ["2"]])
+@again_after_a_stall
 async def test_an_upgrade_that_comes_to_nothing_leaves_polling_alone(packets: list[str]) -> None:
     async with running_node(connect_timeout=0.3) as node:
         client = await node.polling()
@@ -359,6 +365,7 @@ async def test_a_probe_ends_with_its_session(node: Node) -> None:
 # Heartbeats
 
 
+@again_after_a_stall
 async def test_a_client_that_answers_pings_stays() -> None:
     async with running_node(ping_interval=0.1, ping_timeout=0.1) as node:
         async with await node.connected() as client:
@@ -373,6 +380,7 @@ async def test_a_client_that_answers_pings_stays() -> None:
         assert node.counts.errors == []
 
 
+@again_after_a_stall
 async def test_a_client_that_answers_no_ping_is_dropped_in_time() -> None:
     async with running_node(ping_interval=0.2, ping_timeout=0.2) as node:
         loop = asyncio.get_running_loop()
@@ -421,7 +429,7 @@ async def test_a_bad_websocket_handshake_is_a_bad_request(node: Node, headers: s
     reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
     target = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n"
     writer.write(f"{target}{headers}\r\n".encode())
-    answer = await asyncio.wait_for(reader.readuntil(b"}"), 1)
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 15)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.endswith(b'{"code":3,"message":"Bad request"}')
     writer.close()

@@ -6,7 +6,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +23,7 @@ from chatserver.settings import RealtimeSettings
 SETTINGS = RealtimeSettings(
     ping_interval=5.0,
     ping_timeout=5.0,
-    connect_timeout=1.0,
+    connect_timeout=10.0,
     max_packet_bytes=100_000,
     max_queue_bytes=1_048_576,
     max_pending_events=64,
@@ -128,7 +128,7 @@ class Node:
             "open": sum(self.counts.open.values()),
         }
 
-    async def until_empty(self, within: float = 3.0) -> None:
+    async def until_empty(self, within: float = 15.0) -> None:
         await until(lambda: not any(self.held().values()), within, lambda: str(self.held()))
 
     # Clients
@@ -187,7 +187,7 @@ class WebSocketClient:
     async def send(self, packet: str) -> None:
         await self.ws.send_str(packet)
 
-    async def receive(self, within: float = 2.0) -> str:
+    async def receive(self, within: float = 15.0) -> str:
         """The next packet; "closed <code>" when the connection has ended."""
         async with asyncio.timeout(within):
             while True:
@@ -271,7 +271,14 @@ class RawClient:
         await loop.sock_sendall(sock, request.encode())
         client = cls(sock)
         await client.send(connect)
-        await asyncio.sleep(0.05)
+        with suppress(TimeoutError, OSError):  # Some open one on a node that is in trouble.
+            async with asyncio.timeout(5):
+                answer = b""
+                while b"40{" not in answer and b"44{" not in answer:
+                    received = await loop.sock_recv(sock, 4096)
+                    answer += received
+                    if not received:
+                        break
         return client
 
     async def send(self, packet: str) -> None:
@@ -283,10 +290,10 @@ class RawClient:
         await asyncio.get_running_loop().sock_sendall(self.sock, head + bytes(4) + data)
 
     async def was_closed(self) -> bool:
-        """Read until the end of the connection; whether there was one within 2 s."""
+        """Read until the end of the connection; whether there was one within 15 s."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(15):
                 while await loop.sock_recv(self.sock, 65536):
                     pass
         except ConnectionError:
@@ -300,7 +307,7 @@ class RawClient:
 
 
 async def until(
-    condition: Callable[[], bool], within: float = 2.0, describe: Callable[[], str] = str
+    condition: Callable[[], bool], within: float = 15.0, describe: Callable[[], str] = str
 ) -> None:
     """Wait until `condition` holds; fails after `within` seconds."""
     deadline = asyncio.get_running_loop().time() + within

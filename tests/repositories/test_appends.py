@@ -250,7 +250,7 @@ async def test_locked_conversations_are_told_from_free_and_unknown_ones(
         await holder.execute(
             "SELECT FROM chat.conversations WHERE id = $1 FOR NO KEY UPDATE", held.id
         )
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             assert await list_locked(connection, [held.id, free.id, uuid7()]) == {held.id}
     assert await list_locked(connection, [free.id]) == set()
 

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from chatserver.errors import NotFound, Unavailable
 from chatserver.repositories.messages import made_at, time_bounds
+from chatserver.services.maintenance import MaintenanceService
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, running_node, until_someone_waits
 
@@ -145,13 +146,14 @@ async def test_without_its_partition_a_message_is_kept_found_and_alarmed(node: N
 
 async def test_the_alarm_stays_as_it_is_while_nobody_can_look(database_url: str) -> None:
     async with (
-        running_node(database_url, database__statement_timeout=0.5) as node,
+        running_node(database_url) as node,
+        running_node(database_url, database__statement_timeout=0.5) as hasty,
         connected(database_url) as other,
     ):
         await store_at(node, await node.add_chat(), month_after(7))
         await node.maintenance.look_for_strays()
         await other.execute("BEGIN; LOCK TABLE chat.messages_default")
-        await node.maintenance.look_for_strays()
+        await MaintenanceService(hasty.database, node.metrics).look_for_strays()
         assert await metric(node) == "1"
         await other.execute("DELETE FROM chat.messages_default; COMMIT")
         await node.maintenance.look_for_strays()
@@ -223,7 +225,7 @@ async def test_a_node_whose_clock_is_wrong_gives_ids_of_the_right_time(
     sent = [await node.send(chat.client, chat, str(number)) for number in range(2)]
     assert [await node.messages.get(chat.owner, each.id) for each in sent] == sent
     assert {each.id.version for each in sent} == {7}
-    assert all(abs(made_at(each.id) - each.created_at) < timedelta(seconds=1) for each in sent)
+    assert all(abs(made_at(each.id) - each.created_at) < timedelta(minutes=1) for each in sent)
 
 
 async def test_any_uuid_may_be_asked_for(node: Node) -> None:
@@ -323,7 +325,7 @@ async def test_making_partitions_gives_way_to_those_who_write_and_then_succeeds(
     async with connected(database_url) as writer:
         await writer.execute("BEGIN; SELECT count(*) FROM chat.messages_default")
         with pytest.raises(asyncpg.LockNotAvailableError):
-            async with connected(database_url) as maker, asyncio.timeout(5):
+            async with connected(database_url) as maker, asyncio.timeout(15):
                 await maker.execute("SELECT chat.ensure_message_partitions()")
         making = asyncio.create_task(node.maintenance.ensure_partitions())
         await asyncio.sleep(0.5)

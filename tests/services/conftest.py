@@ -4,10 +4,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from chatserver.services import revocations
+from chatserver.services.writer import CONNECTION_SETTINGS
 from tests.kit.proxy import Proxy, postgres_upstream, running_proxy
 from tests.kit.services import Node, running_node
 
 MEDIA = "https://media.example.org/"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a moment is no lock, and no database, that is away."""
+    monkeypatch.setitem(CONNECTION_SETTINGS, "lock_timeout", "9s")
+    monkeypatch.setattr(revocations, "POLL_TIMEOUT", 10.0)
 
 
 @pytest.fixture

@@ -5,15 +5,13 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-from redis.asyncio import Redis
 
-from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.db.engine import Database
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.errors import NotFound, RateLimited
 from chatserver.events import PresenceChanged
 from chatserver.models import Principal, Role
-from tests.kit.leases import PATIENT
+from tests.kit.leases import PATIENT, running_nodes
 from tests.kit.proxy import postgres_upstream, running_proxy
 from tests.kit.services import Chat, Node, running_node
 
@@ -204,16 +202,14 @@ async def test_what_a_node_cannot_tell_another_does(
     database_url: str, redis_server: EmbeddedRedis, redis_prefix: str
 ) -> None:
     """The first node loses the database just when it was handed the change."""
-    client: Redis = Redis.from_url(redis_server.url)
     async with (
+        running_nodes(redis_server, redis_prefix, PATIENT, claim_ttl=60.0) as redis,
         running_proxy(postgres_upstream(database_url)) as proxy,
         running_node(proxy.url(database_url), presence__offline_grace=0.0) as first,
         running_node(database_url) as second,
     ):
         for node in (first, second):
-            node.presence._leases = RedisLeases(
-                client, redis_prefix, claim_ttl=0.5, timeout=PATIENT
-            )
+            node.presence._leases = redis.new()
         chat = await first.add_chat()
         await first.presence.connected(chat.client.user_id, "socket")
         proxy.refuse()
@@ -222,12 +218,11 @@ async def test_what_a_node_cannot_tell_another_does(
         await first.presence.expire()
         await second.presence.expire()
         assert (told(first, chat.client), told(second, chat.client)) == ([True], [])
-        await asyncio.sleep(0.6)
+        await redis.end_claims()
         await second.presence.expire()
-        await asyncio.sleep(0.6)
+        await redis.end_claims()
         await second.presence.expire()
         assert (told(first, chat.client), told(second, chat.client)) == ([True], [False])
-    await client.aclose()
 
 
 async def test_a_slow_answer_never_overwrites_a_newer_state(

@@ -135,7 +135,7 @@ async def check_standby(server: EmbeddedPostgres, device: Device, chat: Chat) ->
 async def when_connected(server: EmbeddedPostgres) -> AsyncIterator[Node]:
     """A node on a standby, which EmbeddedPostgres does not take for started."""
     async with AsyncExitStack() as stack:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 try:
                     node = await stack.enter_async_context(node_on(server))

@@ -1,0 +1,11 @@
+"""What the tests of a backplane have in common."""
+
+import pytest
+
+from chatserver.backplane import redis_bus
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that was given no CPU for a while does not take itself for deaf."""
+    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 20.0)

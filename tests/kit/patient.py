@@ -1,0 +1,25 @@
+"""A program that is patient with Redis: python -m tests.kit.patient chatserver serve …
+
+For tests of what nodes know through Redis: where the machine stands still for a moment,
+a node would else go by what it knows itself, as it is to do when Redis is away.
+"""
+
+import runpy
+import sys
+
+from chatserver.backplane import redis_bus, redis_calls
+
+PATIENT = 5.0
+"""The deadline of a call, in seconds."""
+
+
+def be_patient() -> None:
+    """To be called before anybody takes any of these by its own name."""
+    redis_calls.TIMEOUT = PATIENT  # type: ignore[misc]
+    redis_bus.DEAF_AFTER = 20.0  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    _, *sys.argv = sys.argv
+    be_patient()
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
