@@ -73,9 +73,7 @@ async def test_ticks_and_badges_follow_a_message_until_it_is_read(
     await tenant.shows(("Hello, is it still free?", "read"))
     await landlord.lacks("unread-badge")
 
-    seeing = asyncio.create_task(tenant.locate("waitFor", at("typing")))  # not for long
-    await landlord.locate("pressSequentially", at("composer"), "Yes")
-    await seeing
+    await tenant.sees_typing(landlord)
     await landlord.write("Yes, it is")
     await agree(house, "Hello, is it still free?", "Yes, it is", on=(tenant, landlord))
     await tenant.lacks("typing")

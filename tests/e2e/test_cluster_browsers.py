@@ -124,9 +124,7 @@ async def chat(town: Town) -> None:
     tenant, landlord = town.screens
     await tenant.write("Is it still free?")
     await tenant.shows(("Is it still free?", "read"))
-    seeing = asyncio.create_task(tenant.locate("waitFor", at("typing")))  # not for long
-    await landlord.locate("pressSequentially", at("composer"), "Yes")
-    await seeing
+    await tenant.sees_typing(landlord)
     await landlord.write("Yes, it is")
     await town.agree("Is it still free?", "Yes, it is")
     await tenant.lacks("typing")
