@@ -9,10 +9,15 @@ import structlog
 from aiohttp import ClientSession, web
 
 from chatserver.connections import ConnectionRunner
+from tests.kit.standstills import undisturbed
 from tests.realtime.wire import on_both_loops
 
 TIMEOUT = 0.3
-PATIENCE = 5.0
+UNHURRIED = 30.0
+PATIENCE = 10.0
+LATE = TIMEOUT / 2
+"""Seconds; a client that comes so much later than it wants to may miss the deadline."""
+
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "
 
@@ -67,15 +72,15 @@ class Client:
 
 
 @asynccontextmanager
-async def running_server() -> AsyncIterator[int]:
-    """The port of a server that takes requests no longer than TIMEOUT to arrive."""
+async def running_server(timeout: float) -> AsyncIterator[int]:  # noqa: ASYNC109
+    """The port of a server whose requests have `timeout` seconds to arrive."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     runner = ConnectionRunner(
         app,
         handle_signals=False,
         shutdown_timeout=1.0,
-        connection_options={"request_timeout": TIMEOUT, "access_log": None},
+        connection_options={"request_timeout": timeout, "access_log": None},
     )
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -86,8 +91,8 @@ async def running_server() -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[Client]:
-    async with running_server() as port:
+async def connected(timeout: float = TIMEOUT) -> AsyncIterator[Client]:  # noqa: ASYNC109
+    async with running_server(timeout) as port:
         client = Client(*await asyncio.open_connection("127.0.0.1", port))
         try:
             yield client
@@ -108,6 +113,7 @@ async def test_a_first_head_that_drips_is_closed() -> None:
 
 
 @on_both_loops
+@undisturbed(LATE)
 async def test_a_later_head_that_drips_is_closed() -> None:
     async with connected() as client:
         await client.ask(GET)
@@ -115,6 +121,7 @@ async def test_a_later_head_that_drips_is_closed() -> None:
 
 
 @on_both_loops
+@undisturbed(LATE)
 async def test_a_connection_that_made_a_request_may_be_silent() -> None:
     async with connected() as client:
         await client.ask(GET)
@@ -123,6 +130,7 @@ async def test_a_connection_that_made_a_request_may_be_silent() -> None:
 
 
 @on_both_loops
+@undisturbed(LATE)
 async def test_a_head_in_pieces_that_is_complete_in_time_leaves_no_deadline_behind() -> None:
     async with connected() as client:
         for _ in range(2):
@@ -133,6 +141,7 @@ async def test_a_head_in_pieces_that_is_complete_in_time_leaves_no_deadline_behi
 
 
 @on_both_loops
+@undisturbed(LATE)
 async def test_neither_a_slow_answer_nor_a_slow_body_is_cut_by_the_heads_deadline() -> None:
     async with connected() as client:
         assert (await client.ask(GET.replace(b"/ ", b"/slow "))).endswith(b"0!")
@@ -143,8 +152,9 @@ async def test_neither_a_slow_answer_nor_a_slow_body_is_cut_by_the_heads_deadlin
         assert (await client.ask(b"a")).endswith(b"6!")
 
 
+@undisturbed(LATE)
 async def test_a_websocket_is_not_cut_by_the_heads_deadline() -> None:
-    async with running_server() as port, ClientSession() as http:
+    async with running_server(TIMEOUT) as port, ClientSession() as http:
         websocket = await http.ws_connect(f"http://127.0.0.1:{port}/websocket")
         await asyncio.sleep(3 * TIMEOUT)
         await websocket.send_str("still here")
@@ -168,7 +178,7 @@ async def test_what_is_no_http_is_refused_closed_and_one_line_of_the_log(
     request_bytes: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with structlog.testing.capture_logs() as records:
-        async with connected() as client:
+        async with connected(UNHURRIED) as client:
             client.send(request_bytes + GET)
             head, _, body = (await client.rest()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 400 ")
@@ -182,7 +192,7 @@ async def test_what_is_no_http_is_refused_closed_and_one_line_of_the_log(
 async def test_a_body_that_nobody_read_and_that_is_broken_is_no_failure(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with connected() as client:
+    async with connected(UNHURRIED) as client:
         client.send(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n")
         assert (await client.ask(b"Content-Length: 3\r\n\r\nabc")).endswith(b"unread!")
         assert await client.rest() == b""
@@ -192,7 +202,7 @@ async def test_a_body_that_nobody_read_and_that_is_broken_is_no_failure(
 async def test_a_failed_handler_answers_500_that_tells_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with connected() as client:
+    async with connected(UNHURRIED) as client:
         client.send(GET.replace(b"/ ", b"/broken "))
         answered = await client.rest()
     assert answered.startswith(b"HTTP/1.1 500 ")

@@ -6,6 +6,10 @@ import time
 import pytest
 
 from chatserver.deadlines import Deadlines
+from tests.kit.standstills import undisturbed
+
+LATE = 0.02
+"""Seconds; the times here are too short for a machine that is so late."""
 
 
 async def answer(value: int, seconds: float) -> int:
@@ -14,10 +18,11 @@ async def answer(value: int, seconds: float) -> int:
 
 
 async def test_what_is_done_in_time_has_its_result() -> None:
-    deadlines = Deadlines[int](0.5)
+    deadlines = Deadlines[int](30)
     assert await deadlines.run(answer(1, 0)) == 1
 
 
+@undisturbed(LATE)
 async def test_what_takes_too_long_is_cancelled_in_time() -> None:
     deadlines = Deadlines[int](0.05)
     began = time.monotonic()
@@ -30,6 +35,7 @@ async def test_what_takes_too_long_is_cancelled_in_time() -> None:
     assert await deadlines.run(answer(2, 0)) == 2
 
 
+@undisturbed(LATE)
 async def test_each_has_its_own_time() -> None:
     deadlines = Deadlines[int](0.2)
 
@@ -51,14 +57,15 @@ async def test_each_has_its_own_time() -> None:
 
 
 async def test_a_cancellation_from_outside_stays_one() -> None:
-    deadlines = Deadlines[int](5)
-    task = asyncio.create_task(deadlines.run(answer(1, 5)))
+    deadlines = Deadlines[int](60)
+    task = asyncio.create_task(deadlines.run(answer(1, 60)))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
+@undisturbed(LATE)
 async def test_a_cancellation_from_outside_at_the_same_time_wins() -> None:
     deadlines = Deadlines[int](0.05)
     task = asyncio.create_task(deadlines.run(answer(1, 5)))
@@ -75,9 +82,10 @@ async def test_an_error_passes_through() -> None:
         raise ValueError("its own")
 
     with pytest.raises(ValueError, match="its own"):
-        await Deadlines[int](1).run(fail())
+        await Deadlines[int](30).run(fail())
 
 
+@undisturbed(LATE)
 async def test_a_handler_that_swallows_its_cancellation_is_not_cancelled_again() -> None:
     deadlines = Deadlines[int](0.05)
     cancels = 0

@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 /** The hooks: what a component sees, with a provider and without. */
 
-import { act, cleanup, render, renderHook, waitFor } from "@testing-library/react";
+import { act, cleanup, configure, render, renderHook, waitFor } from "@testing-library/react";
 import { StrictMode, type ReactNode } from "react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
@@ -9,6 +9,8 @@ import { ChatClient } from "../src/client.js";
 import { ChatProvider, useChat, useChatClient, useConnection, useConversations, useUnreadCount } from "../src/react/index.js";
 import { tokenFor } from "./fake_server.js";
 import { FakeServer, LANDLORD, makeClient, TENANT } from "./kit.js";
+
+configure({ asyncUtilTimeout: 5_000 }); // a busy machine may stand still
 
 let server: FakeServer;
 let client: ChatClient;

@@ -17,7 +17,7 @@ interface Dev { base_url: string; conversation_id: string; tokens: Record<string
 const path = process.env.CHAT_DEV_JSON;
 const dev = path === undefined ? undefined : (JSON.parse(readFileSync(path, "utf8")) as Dev);
 
-describe.skipIf(!dev)("on the real server", () => {
+describe.skipIf(!dev)("on the real server", { timeout: 60_000 }, () => {
   const { base_url, conversation_id, tokens } = dev ?? { base_url: "", conversation_id: "", tokens: {} };
   const [tenantToken = "", landlordToken = ""] = Object.values(tokens);
   const clients: ChatClient[] = [];
@@ -91,10 +91,12 @@ describe.skipIf(!dev)("on the real server", () => {
     });
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     const truth = await fetched();
-    for (const c of [tenant, landlord, back]) {
-      expect(c.log.timeline.messages.slice(-30)).toEqual(truth.slice(-30));
-      expect(c.log.unreadCount()).toBe(c.log.info?.unread_count);
-    }
+    await until(() => {
+      for (const c of [tenant, landlord, back]) {
+        expect(c.log.timeline.messages.slice(-30)).toEqual(truth.slice(-30));
+        expect(c.log.unreadCount()).toBe(c.log.info?.unread_count);
+      }
+    });
   });
 
   it("a refused token closes the client with the server's error", async () => {

@@ -2,7 +2,7 @@
 
 import "fake-indexeddb/auto";
 
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 
 import { defaultOutbox } from "../src/storage/index.js";
 import { asyncStorageOutbox } from "../src/storage/async_storage.js";
@@ -66,14 +66,16 @@ describe("IndexedDB", () => {
     before.conversation("a").send("not connected");
     server.isDown = true;
     before.connect();
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await vi.waitFor(async () => { expect(await defaultOutbox().list("")).not.toEqual([]); }, 5_000);
     before.close();
     server.isDown = false;
     const after = makeClient(server, TENANT, { storage: defaultOutbox() });
     after.connect();
     await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(texts(after, "a")).toEqual(["not connected"]);
-    expect(server.messages("a")).toHaveLength(1);
+    await vi.waitFor(() => {
+      expect(texts(after, "a")).toEqual(["not connected"]);
+      expect(server.messages("a")).toHaveLength(1);
+    }, 5_000);
     after.close();
   });
 });

@@ -11,10 +11,19 @@ import pytest
 import structlog
 
 from chatserver import logs
+from chatserver.services import readiness
 from chatserver.settings import LoggingSettings
 from tests.api.rest import Rest, running_rest
 
 Start = Callable[..., Awaitable[Rest]]
+
+
+@pytest.fixture(autouse=True)
+def patient_readiness() -> Iterator[None]:
+    """What answers is there, however late: the machine may be busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readiness, "TIMEOUT", 30.0)
+        yield
 
 
 @pytest.fixture

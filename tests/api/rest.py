@@ -163,7 +163,8 @@ async def running_rest(database_url: str, **overrides: Any) -> AsyncIterator[Res
     It is served as in production, not by aiohttp's test server, which cancels the
     requests of clients that go away.
     """
-    node = await create_node(settings_for(database_url, **overrides))
+    patient = {"database__pool_timeout": 10.0, **overrides}
+    node = await create_node(settings_for(database_url, **patient))
     await load_demo(node.database.engine)
     runner = web.AppRunner(node.app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()

@@ -141,7 +141,7 @@ def test_the_server_ends_with_a_process_that_is_killed(
     owner, server = start_owner(shared_dir, then="time.sleep(60)")
     owner.send_signal(ending)
     owner.wait()
-    assert wait_ended([server], timeout=5)
+    assert wait_ended([server], timeout=15)
 
 
 def test_the_server_ends_with_a_process_that_forgets_it(shared_dir: Path) -> None:
@@ -268,7 +268,7 @@ def test_root_may_have_the_programs_below_a_closed_directory(tmp_path: Path) -> 
     assert Path(server.exe()).is_relative_to(closed)
     owner.kill()
     owner.wait()
-    assert wait_ended([server], timeout=5)
+    assert wait_ended([server], timeout=15)
 
 
 @needs_root

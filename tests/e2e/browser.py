@@ -128,6 +128,14 @@ class Screen:
         await self.locate("fill", at("composer"), text)
         await self.locate("press", at("composer"), "Enter")
 
+    async def sees_typing(self, writer: "Screen") -> None:
+        """That `writer` types is shown: for a moment, and what tells of it may get lost."""
+        seeing = asyncio.create_task(self.locate("waitFor", at("typing")))
+        while not seeing.done():
+            await writer.locate("pressSequentially", at("composer"), "Yes")
+            await asyncio.wait([seeing], timeout=1)
+        await seeing
+
     async def choose(self, message: str, action: str) -> None:
         """Pick `action` from the menu of the message with that text."""
         button = f'{at("message")}:has-text("{message}") [data-menu-button]'

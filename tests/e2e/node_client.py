@@ -58,8 +58,10 @@ class NodeClient:
         await self.do("reset")
         self._sockets.clear()
         # A connection that is still being accepted when its server closes is leaked by
-        # Python 3.11's asyncio, so let those arrive that the client had begun.
-        await asyncio.sleep(SETTLE)
+        # Python 3.11's asyncio, so let those arrive that the client had begun: in several
+        # looks, of which only one can be too short on a machine that stood still.
+        for _ in range(5):
+            await asyncio.sleep(SETTLE / 5)
 
     async def end(self) -> None:
         assert self._process.stdin is not None

@@ -14,9 +14,6 @@ from tests.kit.proxy import Proxy, running_proxy
 
 TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
 
-# Quick enough for a test to wait for the end of a lost polling client.
-HEARTBEAT = {"realtime__ping_interval": 1.0, "realtime__ping_timeout": 1.0}
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -54,7 +51,10 @@ class Stage:
 
     async def settle(self) -> None:
         """Wait until every device has received all that was sent to it so far."""
-        for device in self.devices:
+        await self.settle_of(*self.devices)
+
+    async def settle_of(self, *devices: JsSocket) -> None:
+        for device in devices:
             assert await device.code("settle", {}) == "unknown_event"
 
 
@@ -63,7 +63,7 @@ async def running_stage(
     js: NodeClient, database_url: str, transports: list[str], **overrides: Any
 ) -> AsyncIterator[Stage]:
     async with (
-        running_server(database_url, **HEARTBEAT, **overrides) as server,
+        running_server(database_url, **overrides) as server,
         running_proxy(("127.0.0.1", server.port)) as cable,
         ClientSession() as http,
     ):

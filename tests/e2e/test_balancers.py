@@ -29,6 +29,7 @@ from tests.e2e.node_client import NodeClient
 from tests.kit.balancer import CARELESS, Balancer, running_haproxy
 from tests.kit.clients import TIMEOUT, Rest, open_chat
 from tests.kit.postgres import Databases
+from tests.kit.standstills import STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -210,7 +211,7 @@ async def test_whoever_speaks_too_slowly_is_let_go(site: Site) -> None:
     body = f"{head}Content-Type: application/json\r\nContent-Length: 999\r\n\r\n{{"
     ports = [balancer.port for balancer in site.balancers.values()]
     times = await asyncio.gather(*(drip(port, text) for port in ports for text in (head, body)))
-    assert max(times) < SLOWEST_END + 1
+    assert max(times) < SLOWEST_END + STANDSTILL
 
 
 async def drip(port: int, beginning: str) -> float:

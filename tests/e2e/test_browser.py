@@ -73,8 +73,7 @@ async def test_ticks_and_badges_follow_a_message_until_it_is_read(
     await tenant.shows(("Hello, is it still free?", "read"))
     await landlord.lacks("unread-badge")
 
-    await landlord.locate("pressSequentially", at("composer"), "Yes")
-    await tenant.locate("waitFor", at("typing"))
+    await tenant.sees_typing(landlord)
     await landlord.write("Yes, it is")
     await agree(house, "Hello, is it still free?", "Yes, it is", on=(tenant, landlord))
     await tenant.lacks("typing")

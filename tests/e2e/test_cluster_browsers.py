@@ -104,9 +104,10 @@ async def test_two_browsers_on_different_nodes_chat_and_one_node_is_killed_under
     texts = ["Is it still free?", "Yes, it is", *(f"{number}" for number in range(6))]
     for text in texts[2:]:
         await town.tenant.write(text)
+    seeing = asyncio.create_task(town.landlord.locate("waitFor", at("banner")))  # not for long
     os.kill(killed, signal.SIGKILL)
     since = time.monotonic()
-    await town.landlord.locate("waitFor", at("banner"))
+    await seeing
     await town.landlord.write("while it was away")
     await town.replaced(1, killed)
     await town.landlord.lacks("banner")
@@ -123,8 +124,7 @@ async def chat(town: Town) -> None:
     tenant, landlord = town.screens
     await tenant.write("Is it still free?")
     await tenant.shows(("Is it still free?", "read"))
-    await landlord.locate("pressSequentially", at("composer"), "Yes")
-    await tenant.locate("waitFor", at("typing"))
+    await tenant.sees_typing(landlord)
     await landlord.write("Yes, it is")
     await town.agree("Is it still free?", "Yes, it is")
     await tenant.lacks("typing")

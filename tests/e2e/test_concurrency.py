@@ -15,7 +15,7 @@ from tests.kit.recount import find_faults
 
 @pytest.fixture
 async def server(database_url: str) -> AsyncIterator[RunningServer]:
-    async with running_server(database_url) as server:
+    async with running_server(database_url, database__pool_timeout=10.0) as server:
         yield server
 
 

@@ -15,10 +15,10 @@ import chatserver
 from chatserver.db import migrations
 from chatserver.dev.ports import free_port
 from tests.kit.app import SECRET
-from tests.kit.clients import Rest, open_chat, opened
+from tests.kit.clients import TIMEOUT, Rest, open_chat, opened
 from tests.kit.loads import Load, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, run, serving
-from tests.kit.services import connected
+from tests.kit.services import connected, eventually
 
 OLD: Final = "0002"
 """What the older node knows. Raise it when the server cannot send without a later one."""
@@ -56,7 +56,7 @@ async def under_load(database_url: str, server: ServerProcess) -> AsyncIterator[
         async with opened(server.base_url, *chat.people) as devices:
             sends = [over_socket(device, chat) for device in devices] + [over_rest(rest, chat)] * 2
             senders = [asyncio.create_task(load.keep_sending(send)) for send in sends]
-            await asyncio.sleep(0.5)
+            await eventually(lambda: bool(load.stored), TIMEOUT)
             yield load
             assert not any(sender.done() for sender in senders)
             server.terminate()
@@ -80,10 +80,9 @@ async def test_an_older_node_goes_on_sending_while_the_database_is_migrated(
         ran = await migrate(old_database_url)
         assert ran.returncode == 0, ran.stderr
         during = len(load.stored)
-        await asyncio.sleep(0.3)
-        assert before < during < len(load.stored)
-        async with ClientSession() as http:
-            assert (await Rest(http, server.base_url).get("/readyz")).status == 200
+        assert before < during
+        await eventually(lambda: len(load.stored) > during, TIMEOUT)
+        await server.wait_ready()
     # It may also be started on the newer database: after a crash, or to roll back.
     async with (
         serving(old_database_url, free_port(), tmp_path, checkout=checkout) as server,
@@ -109,8 +108,7 @@ async def test_a_migration_that_cannot_get_a_lock_tries_again_while_sends_go_on(
             await asyncio.sleep(4)
             assert not migrating.done()
             before = len(load.stored)
-            await asyncio.sleep(0.5)
-            assert len(load.stored) > before
+            await eventually(lambda: len(load.stored) > before, TIMEOUT)
         assert (await migrating).returncode == 0
 
 

@@ -40,7 +40,7 @@ async def test_connections_that_never_come_to_the_point_are_closed(
     began = time.monotonic()
     async with ClientSession() as http:
         rest = Rest(http, server.base_url)
-        assert (await rest.get("/readyz")).status == 200
+        assert (await rest.get("/healthz")).status == 200
         silent, unfinished, dripped, slow, huge = await asyncio.gather(
             drip(port, b""),
             drip(port, head),
@@ -48,7 +48,7 @@ async def test_connections_that_never_come_to_the_point_are_closed(
             drip(port, post(person, 200), b" "),
             drip(port, post(person, 10**9)),
         )
-        assert (await rest.get("/readyz")).status == 200
+        assert (await rest.get("/healthz")).status == 200
     assert time.monotonic() - began < PATIENCE
     assert silent == unfinished == dripped == b""
     assert slow.startswith(b"HTTP/1.1 408 ")
@@ -63,4 +63,4 @@ async def test_a_socket_that_never_connects_is_closed(server: ServerProcess) -> 
         async with asyncio.timeout(PATIENCE):
             assert (await websocket.receive()).data == 1008
         rest = Rest(http, server.base_url)
-        assert (await rest.get("/readyz")).status == 200
+        assert (await rest.get("/healthz")).status == 200

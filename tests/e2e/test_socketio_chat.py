@@ -1,7 +1,9 @@
 """The real socket.io-client: two people with two devices each talk about a listing."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -11,10 +13,16 @@ from chatserver.errors import InvalidPayload
 from tests.e2e.node_client import NodeClient
 from tests.e2e.stage import TRANSPORTS, Stage, running_stage
 from tests.kit.app import add_listing, add_person
+from tests.kit.clients import TIMEOUT
+from tests.kit.services import eventually
+from tests.kit.standstills import STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GRACE = 0.5
+
+HEARTBEAT = {"realtime__ping_interval": 1.0, "realtime__ping_timeout": STANDSTILL}
+"""Quick enough for a test to wait for the end of a lost polling client."""
 
 
 @pytest_asyncio.fixture(loop_scope="module", params=TRANSPORTS, ids="+".join)
@@ -85,12 +93,16 @@ async def test_typing_reaches_the_room_but_not_the_sender(stage: Stage) -> None:
     assert await stage.mobile.code("typing", {**stage.id, "is_typing": True}) == "forbidden"
 
 
-async def test_typing_is_taken_back_when_the_socket_vanishes(stage: Stage) -> None:
-    await stage.join(stage.phone, stage.desk)
-    await stage.phone.ok("typing", {**stage.id, "is_typing": True})
-    await stage.desk.heard("typing")
-    stage.cable.refuse()
-    assert (await stage.desk.heard("typing", 2))["is_typing"] is False
+@pytest.mark.parametrize("transports", TRANSPORTS, ids="+".join)
+async def test_typing_is_taken_back_when_the_socket_vanishes(
+    js: NodeClient, database_url: str, transports: list[str]
+) -> None:
+    async with running_stage(js, database_url, transports, **HEARTBEAT) as stage:
+        await stage.join(stage.phone, stage.desk)
+        await stage.phone.ok("typing", {**stage.id, "is_typing": True})
+        await stage.desk.heard("typing")
+        stage.cable.refuse()
+        assert (await stage.desk.heard("typing", 2))["is_typing"] is False
 
 
 async def test_typing_is_taken_back_by_leaving(stage: Stage) -> None:
@@ -208,16 +220,22 @@ async def test_presence_changes_with_the_first_and_the_last_device(stage: Stage)
 
 
 async def test_a_page_reload_within_the_grace_is_not_told(
-    js: NodeClient, database_url: str
+    js: NodeClient, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    websocket = TRANSPORTS[0]
-    async with running_stage(js, database_url, websocket, presence__offline_grace=2.0) as stage:
+    websocket, grace = TRANSPORTS[0], 60.0
+    patient = {"presence__offline_grace": grace, "presence__lease_ttl": 3 * grace}
+    async with running_stage(js, database_url, websocket, **patient) as stage:
+        node, tenant = stage.server.node, stage.chat.tenant
         await stage.join(stage.desk)
         await stage.laptop.close()
         await stage.phone.close()
-        await asyncio.sleep(0.8)  # Longer than the server takes to notice.
-        await js.connected(stage.server.base_url, stage.chat.tenant, transports=websocket)
-        await asyncio.sleep(2.0)
+        await eventually(lambda: tenant.id not in dict(node.namespace.open_sockets()), TIMEOUT)
+        await node.presence.expire()
+        await js.connected(stage.server.base_url, tenant, transports=websocket)
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + grace)
+        monkeypatch.setattr("chatserver.backplane.memory.time", later)
+        await node.presence.expire()
+        await stage.settle_of(stage.desk)
         assert not stage.desk.of("presence")
 
 

@@ -12,7 +12,10 @@ CHATS = 6
 
 
 async def test_the_last_unread_is_right_after_a_send_and_a_read_at_once(database_url: str) -> None:
-    async with running_server(database_url) as server, ClientSession() as http:
+    async with (
+        running_server(database_url, database__pool_timeout=10.0) as server,
+        ClientSession() as http,
+    ):
         rest = Rest(http, server.base_url)
         chats = [await open_chat(rest, database_url) for _ in range(CHATS)]
         people = [person for chat in chats for person in chat.people]

@@ -70,6 +70,18 @@ class ServerProcess:
         """Wait for its end, as long as that may take."""
         return await asyncio.to_thread(self.process.wait, EXIT_TIMEOUT)
 
+    async def wait_draining(self) -> None:
+        """Wait until it has heard SIGTERM: /readyz says so, or nobody answers any more."""
+        async with asyncio.timeout(EXIT_TIMEOUT), ClientSession() as http:
+            while True:
+                try:
+                    async with http.get(f"{self.base_url}/readyz") as response:
+                        if (await response.json())["checks"]["draining"]:
+                            return
+                except ClientError:
+                    return
+                await asyncio.sleep(0.02)
+
     async def wait_ready(self) -> None:
         """Wait until /readyz says so; fails when it ends instead."""
         deadline = time.monotonic() + START_TIMEOUT
