@@ -25,7 +25,7 @@ from chatserver.models import Role
 from chatserver.setting_sources import SettingsError
 from chatserver.settings import JwtSettings
 from tests.kit.jwks import JwksServer, SigningKey, forge, private_key, running_jwks_server, sign
-from tests.kit.standstills import undisturbed
+from tests.kit.stalls import again_after_a_stall
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 USER = UUID("3f8b2f0e-5f0c-4c43-9a51-0a6a2f6f8d11")
@@ -503,7 +503,7 @@ async def test_a_thousand_hostile_key_ids_cause_one_refetch(
     assert host[0].requests == 2
 
 
-@undisturbed(0.1)
+@again_after_a_stall(0.1)
 async def test_after_a_rotation_both_keys_work_until_the_overlap_is_over(
     with_keys: MakeVerifier, host: Host
 ) -> None:

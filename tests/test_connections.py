@@ -9,7 +9,7 @@ import structlog
 from aiohttp import ClientSession, web
 
 from chatserver.connections import ConnectionRunner
-from tests.kit.standstills import undisturbed
+from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import on_both_loops
 
 TIMEOUT = 0.3
@@ -113,7 +113,7 @@ async def test_a_first_head_that_drips_is_closed() -> None:
 
 
 @on_both_loops
-@undisturbed(LATE)
+@again_after_a_stall(LATE)
 async def test_a_later_head_that_drips_is_closed() -> None:
     async with connected() as client:
         await client.ask(GET)
@@ -121,7 +121,7 @@ async def test_a_later_head_that_drips_is_closed() -> None:
 
 
 @on_both_loops
-@undisturbed(LATE)
+@again_after_a_stall(LATE)
 async def test_a_connection_that_made_a_request_may_be_silent() -> None:
     async with connected() as client:
         await client.ask(GET)
@@ -130,7 +130,7 @@ async def test_a_connection_that_made_a_request_may_be_silent() -> None:
 
 
 @on_both_loops
-@undisturbed(LATE)
+@again_after_a_stall(LATE)
 async def test_a_head_in_pieces_that_is_complete_in_time_leaves_no_deadline_behind() -> None:
     async with connected() as client:
         for _ in range(2):
@@ -141,7 +141,7 @@ async def test_a_head_in_pieces_that_is_complete_in_time_leaves_no_deadline_behi
 
 
 @on_both_loops
-@undisturbed(LATE)
+@again_after_a_stall(LATE)
 async def test_neither_a_slow_answer_nor_a_slow_body_is_cut_by_the_heads_deadline() -> None:
     async with connected() as client:
         assert (await client.ask(GET.replace(b"/ ", b"/slow "))).endswith(b"0!")
@@ -152,7 +152,7 @@ async def test_neither_a_slow_answer_nor_a_slow_body_is_cut_by_the_heads_deadlin
         assert (await client.ask(b"a")).endswith(b"6!")
 
 
-@undisturbed(LATE)
+@again_after_a_stall(LATE)
 async def test_a_websocket_is_not_cut_by_the_heads_deadline() -> None:
     async with running_server(TIMEOUT) as port, ClientSession() as http:
         websocket = await http.ws_connect(f"http://127.0.0.1:{port}/websocket")

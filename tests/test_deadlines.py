@@ -6,7 +6,7 @@ import time
 import pytest
 
 from chatserver.deadlines import Deadlines
-from tests.kit.standstills import undisturbed
+from tests.kit.stalls import again_after_a_stall
 
 LATE = 0.02
 """Seconds; the times here are too short for a machine that is so late."""
@@ -22,7 +22,7 @@ async def test_what_is_done_in_time_has_its_result() -> None:
     assert await deadlines.run(answer(1, 0)) == 1
 
 
-@undisturbed(LATE)
+@again_after_a_stall(LATE)
 async def test_what_takes_too_long_is_cancelled_in_time() -> None:
     deadlines = Deadlines[int](0.05)
     began = time.monotonic()
@@ -35,7 +35,7 @@ async def test_what_takes_too_long_is_cancelled_in_time() -> None:
     assert await deadlines.run(answer(2, 0)) == 2
 
 
-@undisturbed(LATE)
+@again_after_a_stall(LATE)
 async def test_each_has_its_own_time() -> None:
     deadlines = Deadlines[int](0.2)
 
@@ -65,7 +65,7 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
         await task
 
 
-@undisturbed(LATE)
+@again_after_a_stall(LATE)
 async def test_a_cancellation_from_outside_at_the_same_time_wins() -> None:
     deadlines = Deadlines[int](0.05)
     task = asyncio.create_task(deadlines.run(answer(1, 5)))
@@ -85,7 +85,7 @@ async def test_an_error_passes_through() -> None:
         await Deadlines[int](30).run(fail())
 
 
-@undisturbed(LATE)
+@again_after_a_stall(LATE)
 async def test_a_handler_that_swallows_its_cancellation_is_not_cancelled_again() -> None:
     deadlines = Deadlines[int](0.05)
     cancels = 0

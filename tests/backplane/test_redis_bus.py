@@ -12,13 +12,13 @@ from chatserver.backplane import redis_bus
 from chatserver.backplane.redis_bus import RedisBus
 from chatserver.backplane.redis_links import RedisLinks
 from chatserver.dev.redis import EmbeddedRedis
-from tests.faults.records import LEEWAY
 from tests.kit.proxy import Proxy, running_proxy
 from tests.kit.redis import redis_client
 from tests.kit.services import eventually
+from tests.kit.stalls import STANDSTILL
 
 PREFIX = "test"
-HEALED = 2.0 * LEEWAY
+HEALED = 2.0 + STANDSTILL
 """Seconds after which a node hears again once Redis is back: a promise of the product."""
 
 MESSAGES = 10_000
@@ -263,7 +263,7 @@ async def test_who_hears_nothing_knows_it_and_heals(
             cable.blackhole()
         began = time.monotonic()
         await eventually(lambda: not one.bus.is_heard)
-        assert time.monotonic() - began < (DEAF_AFTER + 1) * LEEWAY
+        assert time.monotonic() - began < DEAF_AFTER + 1 + STANDSTILL
         await eventually(lambda: other.bus.is_heard is (fault == "blackholed"))
         one.bus.publish(["a"], b"meanwhile")
         one.doubts.clear()

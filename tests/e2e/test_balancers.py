@@ -29,7 +29,7 @@ from tests.e2e.node_client import NodeClient
 from tests.kit.balancer import CARELESS, Balancer, running_haproxy
 from tests.kit.clients import TIMEOUT, Rest, open_chat
 from tests.kit.postgres import Databases
-from tests.kit.standstills import STANDSTILL
+from tests.kit.stalls import STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,7 +16,7 @@ from tests.kit.balancer import Balancer
 from tests.kit.clients import TIMEOUT, Rest
 from tests.kit.cluster import ClusterNode
 from tests.kit.postgres import Databases
-from tests.kit.standstills import STANDSTILL
+from tests.kit.stalls import STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -17,7 +17,7 @@ from chatserver.dev.ports import free_port
 from tests.kit.clients import Answer, Rest
 from tests.kit.processes import ServerProcess, run, started
 from tests.kit.services import connected
-from tests.kit.standstills import STANDSTILL
+from tests.kit.stalls import STANDSTILL
 
 SECOND_START = 5.0
 """Seconds on a machine with nothing else to do."""

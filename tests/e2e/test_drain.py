@@ -16,7 +16,7 @@ from tests.kit.clients import TIMEOUT, Chat, Device, Rest, open_chat, opened
 from tests.kit.loads import Load, Send, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, serving
 from tests.kit.services import connected, eventually, until_someone_waits
-from tests.kit.standstills import STANDSTILL
+from tests.kit.stalls import STANDSTILL
 
 CHATS, DEVICES = 6, 25
 """So many devices for each of the two people of each conversation: 300."""

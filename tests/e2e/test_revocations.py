@@ -15,7 +15,7 @@ from tests.kit.app import SECRET, Person, RunningServer, add_person, running_ser
 from tests.kit.clients import TIMEOUT, Answer, Device, Rest
 from tests.kit.proxy import Proxy, postgres_upstream, running_proxy
 from tests.kit.services import connected, until_someone_waits
-from tests.kit.standstills import STANDSTILL
+from tests.kit.stalls import STANDSTILL
 
 SOON = 5.0
 """Seconds: what is promised."""

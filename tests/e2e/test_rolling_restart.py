@@ -18,7 +18,7 @@ from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.processes import ServerProcess, serving
 from tests.kit.proxy import Proxy, running_proxy
 from tests.kit.services import connected
-from tests.kit.standstills import STANDSTILL
+from tests.kit.stalls import STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

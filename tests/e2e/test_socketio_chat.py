@@ -15,7 +15,7 @@ from tests.e2e.stage import TRANSPORTS, Stage, running_stage
 from tests.kit.app import add_listing, add_person
 from tests.kit.clients import TIMEOUT
 from tests.kit.services import eventually
-from tests.kit.standstills import STANDSTILL
+from tests.kit.stalls import STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

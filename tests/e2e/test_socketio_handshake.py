@@ -12,7 +12,7 @@ from chatserver.errors import Unauthorized
 from tests.e2e.node_client import NodeClient
 from tests.kit.app import RunningServer, add_person, running_server
 from tests.kit.clients import TIMEOUT, Rest, open_chat
-from tests.kit.standstills import STANDSTILL
+from tests.kit.stalls import STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.proxy import Proxy, running_proxy
-from tests.kit.standstills import undisturbed
+from tests.kit.stalls import again_after_a_stall
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -53,7 +53,7 @@ async def test_bytes_pass_and_a_half_closed_connection_stays_half_open(proxy: Pr
     assert proxy.accepted == 1
 
 
-@undisturbed(0.5)
+@again_after_a_stall(0.5)
 async def test_a_delay_holds_for_each_piece_and_not_for_each_after_the_other(
     proxy: Proxy,
 ) -> None:
@@ -82,7 +82,7 @@ async def test_a_black_hole_holds_everything_until_it_is_healed(proxy: Proxy) ->
 
 
 @pytest.mark.parametrize("of_new", [True, False])
-@undisturbed(0.05)
+@again_after_a_stall(0.05)
 async def test_answers_are_held_until_it_is_healed(proxy: Proxy, of_new: bool) -> None:
     async with client(proxy) as streams:
         assert await ask(streams, b"a") == b"[a]"

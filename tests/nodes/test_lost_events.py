@@ -8,12 +8,12 @@ import pytest
 
 from chatserver.backplane import redis_bus
 from chatserver.dev.redis import EmbeddedRedis
-from tests.faults.records import LEEWAY
 from tests.kit.services import eventually
+from tests.kit.stalls import STANDSTILL
 from tests.nodes.town import Town, running_town
 
-HEALED = 10.0 * LEEWAY
-HEARD = 2.0 * LEEWAY
+HEALED = 10.0 + STANDSTILL
+HEARD = 2.0 + STANDSTILL
 """Seconds after which a lost event is made good, and after which a node hears again once
 its connection is back: promises of the product."""
 

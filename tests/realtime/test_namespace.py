@@ -220,7 +220,7 @@ async def test_a_token_for_decades_does_not_overflow_the_timer(
     assert (await phone.call("join", {"conversation_id": chat.id}))["ok"]
 
 
-@again_after_a_stall
+@again_after_a_stall()
 async def test_a_token_in_its_leeway_opens_a_socket_for_that_long(database_url: str) -> None:
     person = await add_person(database_url)
     async with running_server(database_url, jwt__leeway=2.0) as server, ClientSession() as http:

@@ -12,7 +12,7 @@ KILOBYTE = "x" * 1000
 
 @pytest.mark.parametrize("answers_pings", [False, True])
 @on_both_loops
-@again_after_a_stall
+@again_after_a_stall()
 async def test_a_websocket_that_does_not_read_is_dropped_at_the_limit(answers_pings: bool) -> None:
     async with running_node(max_queue_bytes=200_000, ping_interval=0.1, ping_timeout=30.0) as node:
         reader = await node.connected()
@@ -39,7 +39,7 @@ async def test_a_websocket_that_does_not_read_is_dropped_at_the_limit(answers_pi
 
 
 @on_both_loops
-@again_after_a_stall
+@again_after_a_stall()
 async def test_more_than_the_limit_in_one_turn_is_never_kept() -> None:
     async with running_node(max_queue_bytes=100_000) as node:
         client = await node.connected()
@@ -52,7 +52,7 @@ async def test_more_than_the_limit_in_one_turn_is_never_kept() -> None:
 
 
 @on_both_loops
-@again_after_a_stall
+@again_after_a_stall()
 async def test_a_stalled_websocket_is_dropped_although_it_answers_pings() -> None:
     async with running_node(max_queue_bytes=8_000_000, ping_interval=0.2, ping_timeout=0.2) as node:
         client = await RawClient.open(node.port)
@@ -74,7 +74,7 @@ async def test_a_stalled_websocket_is_dropped_although_it_answers_pings() -> Non
 
 
 @on_both_loops
-@again_after_a_stall
+@again_after_a_stall()
 async def test_a_websocket_that_is_behind_but_moving_stays() -> None:
     async with running_node(max_queue_bytes=8_000_000, ping_interval=0.2, ping_timeout=0.2) as node:
         client = await RawClient.open(node.port)
@@ -97,7 +97,7 @@ async def test_a_websocket_that_is_behind_but_moving_stays() -> None:
 
 @pytest.mark.parametrize("answers_pings", [False, True])
 @on_both_loops
-@again_after_a_stall
+@again_after_a_stall()
 async def test_a_poller_that_does_not_poll_is_dropped_at_the_limit(answers_pings: bool) -> None:
     async with running_node(max_queue_bytes=50_000, ping_interval=0.2, ping_timeout=30) as node:
         client = await node.polling()
@@ -114,7 +114,7 @@ async def test_a_poller_that_does_not_poll_is_dropped_at_the_limit(answers_pings
 
 
 @on_both_loops
-@again_after_a_stall
+@again_after_a_stall()
 async def test_a_poller_that_answers_pings_it_never_fetched_is_dropped() -> None:
     async with running_node(ping_interval=0.2, ping_timeout=0.2) as node:
         client = await node.polling()
@@ -131,7 +131,7 @@ async def test_a_poller_that_answers_pings_it_never_fetched_is_dropped() -> None
 
 
 @on_both_loops
-@again_after_a_stall
+@again_after_a_stall()
 async def test_events_held_during_connect_are_limited_too() -> None:
     async with running_node(max_queue_bytes=50_000) as node:
         release = asyncio.Event()

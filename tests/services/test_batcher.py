@@ -208,7 +208,7 @@ async def test_too_many_waiting_are_refused_at_once_and_those_who_wait_are_serve
     assert await commit.submit("d") == "d!"
 
 
-@again_after_a_stall
+@again_after_a_stall()
 async def test_a_flush_that_takes_too_long_is_unavailable_and_the_next_one_waits_for_it() -> None:
     flushes = Flushes()
     flushes.gate.clear()
