@@ -15,11 +15,11 @@ from aiohttp import ClientSession
 from chatserver.auth import issue
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.models import Role
-from tests.faults.records import LEEWAY
 from tests.kit.app import SECRET, Person, add_person
 from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.cluster import Cluster, running_cluster
 from tests.kit.postgres import Databases
+from tests.kit.stalls import STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -159,12 +159,12 @@ async def test_a_revoked_token_ends_on_every_node_and_at_the_balancer(town: Town
     since = time.monotonic()
     answer = await town.balanced.post("revocations", admin, {"jti": f"of {person.id}"})
     assert answer.status < 300, answer
-    async with asyncio.timeout(REVOKED_WITHIN * LEEWAY):
+    async with asyncio.timeout(REVOKED_WITHIN + STANDSTILL):
         for device in revoked:
             assert (await device.heard("error"))[0]["code"] == "unauthorized"
     print(f"revoked on three nodes after {time.monotonic() - since:.2f} s")
     for device in revoked:
-        async with asyncio.timeout(REVOKED_WITHIN * LEEWAY):
+        async with asyncio.timeout(REVOKED_WITHIN + STANDSTILL):
             await device.is_closed.wait()
     headers = {"Authorization": f"Bearer {token}"}
     for url in (*town.urls, town.balanced.base_url):
@@ -236,7 +236,7 @@ async def test_those_of_a_killed_node_are_offline_when_their_leases_end(town: To
     town.cluster.nodes[2].kill()
     since = time.monotonic()
     kept += await town.open(back.tenant, town.balanced.base_url)
-    async with asyncio.timeout(OFFLINE_WITHIN * LEEWAY):
+    async with asyncio.timeout(OFFLINE_WITHIN + STANDSTILL):
         while online(watchers[0], gone.tenant) != [True, False]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     print(f"offline {time.monotonic() - since:.1f} s after their node was killed")
