@@ -86,8 +86,8 @@ class ClusterNode:
         """SIGTERM."""
         self.server.terminate()
 
-    async def exit_code(self, timeout: float = EXIT_TIMEOUT) -> int:
-        return await self.server.exit_code(timeout)
+    async def exit_code(self, seconds: float = EXIT_TIMEOUT) -> int:
+        return await self.server.exit_code(seconds)
 
     async def restart(self) -> None:
         """A new process in the place of the one that has ended (or is killed now); ready."""

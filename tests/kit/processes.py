@@ -66,9 +66,9 @@ class ServerProcess:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    async def exit_code(self, timeout: float = EXIT_TIMEOUT) -> int:
+    async def exit_code(self, seconds: float = EXIT_TIMEOUT) -> int:
         """Wait for its end, as long as that may take."""
-        return await asyncio.to_thread(self.process.wait, timeout)
+        return await asyncio.to_thread(self.process.wait, seconds)
 
     async def wait_ready(self) -> None:
         """Wait until /readyz says so; fails when it ends instead."""

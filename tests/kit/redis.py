@@ -77,7 +77,10 @@ class SentinelGroup:
 
 @asynccontextmanager
 async def running_sentinel_group() -> AsyncIterator[SentinelGroup]:
-    """One Sentinel, which makes the replica the master half a second after that has gone."""
+    """One Sentinel, which makes the replica the master three seconds after that has gone.
+
+    In less a master may be taken for gone that only stands still.
+    """
     name = "mymaster"
     async with EmbeddedRedis() as master, AsyncExitStack() as stack:
         replica = await stack.enter_async_context(
@@ -86,7 +89,7 @@ async def running_sentinel_group() -> AsyncIterator[SentinelGroup]:
         sentinel = await stack.enter_async_context(EmbeddedRedis(is_sentinel=True))
         async with redis_client(sentinel) as client:
             await command(client, "SENTINEL MONITOR", name, "127.0.0.1", master.port, 1)
-            for option, value in (("down-after-milliseconds", 500), ("failover-timeout", 3000)):
+            for option, value in (("down-after-milliseconds", 3000), ("failover-timeout", 3000)):
                 await command(client, "SENTINEL SET", name, option, value)
             await _until(client, f"SENTINEL REPLICAS {name}", bool)
         yield SentinelGroup(name, master, replica, sentinel)

@@ -245,7 +245,7 @@ _WAITING = """
 """
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 5) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
     """Until `condition` holds, which other tasks make true."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
