@@ -110,8 +110,10 @@ async def open_chats(rest: Rest, database_url: str, count: int) -> list[tuple[st
 
     async def open_one(tenant: Person, landlord: Person, listing_id: UUID) -> str:
         body = {"listing_id": str(listing_id)}
-        while (answer := await rest.post("conversations", tenant, body)).status == 503:
+        answer = await rest.post("conversations", tenant, body)
+        while answer.status == 503:
             await asyncio.sleep(0.2)
+            answer = await rest.post("conversations", tenant, body)
         assert answer.status in (200, 201), answer
         return str(answer.body["id"])
 
