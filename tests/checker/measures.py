@@ -49,6 +49,12 @@ async def warm_up(site: Site, plan: Plan) -> list[Resources]:
     return await measure(site)
 
 
+async def was_deaf(site: Site) -> bool:
+    """Whether a node did not hear the others for a while, as after it stood still."""
+    metrics = [await node.server.metrics(site.http) for node in site.nodes]
+    return any(each.get("chat_backplane_lost_total", 0.0) for each in metrics)
+
+
 async def measure(site: Site) -> list[Resources]:
     """What each node holds."""
     connection = await asyncpg.connect(site.database_url.replace("+asyncpg", ""))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from tests.checker.devices import Device
@@ -17,8 +18,19 @@ where that is not so on purpose, it is not waited for that long."""
 
 BRIEF_PRESENT_TIMEOUT = 9.0
 
-Watching = Mapping[Device, set[str]]
-"""The people about whom a device is told."""
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The people about whom a device is told on one of its connections: the so many-th.
+
+    On another it would have to ask, for nothing is told again.
+    """
+
+    connection: int
+    peers: set[str]
+
+
+Watching = Mapping[Device, Watched]
 
 
 class Presences:
@@ -46,7 +58,9 @@ class Presences:
         staying: list[Device] = []
         for device in self._devices.values():
             (gone if device.spec.person in leaving else staying).append(device)
-        watching = {device: await self._join(device) for device in staying}
+        watching = {
+            device: Watched(device.connections, await self._join(device)) for device in staying
+        }
         for device in gone:
             await device.stop()
         return await self._wait(watching)
@@ -98,8 +112,10 @@ class Presences:
 
     def _check_told(self, watching: Watching) -> Iterator[Violation]:
         """Those who have left since `watching` began are said to be offline."""
-        for device, peers in watching.items():
-            for peer in peers:
+        for device, watched in watching.items():
+            if device.connections != watched.connection:
+                continue
+            for peer in watched.peers:
                 if not self._is_online(UUID(peer)) and device.told_online.get(peer, True):
                     yield Violation(
                         8, f"it was not told that {peer} has gone", device=device.spec.name

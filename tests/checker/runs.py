@@ -16,7 +16,7 @@ from tests.checker.devices import Device
 from tests.checker.doors import API, Doors, Keys
 from tests.checker.histories import History, Violation
 from tests.checker.levels import Levels
-from tests.checker.measures import add_people, measure, people_http, warm_up
+from tests.checker.measures import add_people, measure, people_http, warm_up, was_deaf
 from tests.checker.nemesis import Nemesis
 from tests.checker.plans import BY_BALANCER, TOKEN_TTL, DeviceSpec, Person, Plan
 from tests.checker.presences import Presences
@@ -37,7 +37,7 @@ not so on purpose, it is not waited for that long."""
 
 BRIEF_SYNC_TIMEOUT = 2.5
 
-LEAVE_TIMEOUT = 8.0
+LEAVE_TIMEOUT = 20.0
 BRIEF_LEAVE_TIMEOUT = 5.0
 
 
@@ -142,6 +142,8 @@ class Run:
             await self.actors.finish(PATIENCE)
             if self.plan.shape.faults == "none":
                 await self.levels.check_live()
+                if not await was_deaf(self.site):
+                    self.levels.check_heard()
             else:
                 await self.levels.check_found()
             self.healing = time.monotonic() - began

@@ -4,14 +4,21 @@ They live in the module's loop, and so must the tests:
 pytestmark = pytest.mark.asyncio(loop_scope="module").
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
+from tests.faults import witnesses
 from tests.faults.crowd import Crowd, running_crowd
 from tests.faults.sites import Site, running_site
 from tests.kit.postgres import Databases
+
+
+@pytest.fixture(autouse=True)
+def _watched() -> Iterator[None]:
+    with witnesses.watching():
+        yield
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -15,7 +15,7 @@ from aiohttp import ClientSession, TCPConnector
 from tests.e2e.node_client import JsSocket
 from tests.faults.members import LOST, Member
 from tests.faults.records import ENOUGH
-from tests.faults.sites import Site
+from tests.faults.sites import PATIENCE, Site
 from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.services import connected
 
@@ -25,9 +25,6 @@ LANES = 2
 
 PAUSE = 0.5
 """Seconds, on average, between two messages of a lane."""
-
-HEALED = 15.0
-"""Seconds after which a test gives up waiting for what the product promises sooner."""
 
 Say = Callable[[dict[str, Any]], Awaitable[Any]]
 """Sends a message once and answers its acknowledgement, or raises one of LOST."""
@@ -140,7 +137,7 @@ class Crowd:
 
     async def until_enough(self, window: Window) -> None:
         """Until so much was sent during the window that it shows something."""
-        async with asyncio.timeout(HEALED):
+        async with asyncio.timeout(PATIENCE):
             while len(self.overlapping(window)) < ENOUGH:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -172,14 +169,14 @@ class Crowd:
         ]
 
     async def until_ready(self) -> None:
-        async with asyncio.timeout(HEALED):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(member.wait_ready() for member in self.members))
 
     async def level(self) -> float:
         """Wait until every device is connected and holds all that is stored now: the seconds."""
         began_at = time.monotonic()
         stored = {chat.id: len(await self._rows(chat)) for chat in self.chats}
-        async with asyncio.timeout(HEALED):
+        async with asyncio.timeout(PATIENCE):
             while not all(  # noqa: ASYNC110
                 member.is_ready and member.last_seq >= stored[member.chat.id]
                 for member in self.members
@@ -200,7 +197,7 @@ class Crowd:
     async def stop_sending(self) -> None:
         """Until the last message of everybody is acknowledged."""
         self._is_over = True
-        async with asyncio.timeout(2 * HEALED):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*self._lanes)
 
     def _check(self, chat: Chat, rows: Sequence[asyncpg.Record]) -> None:

@@ -15,6 +15,9 @@ from tests.kit.cluster import Cluster, ClusterNode, running_cluster
 
 NODES = 3
 
+PATIENCE = 60.0
+"""Seconds after which a test gives up. What is promised sooner is a figure of its record."""
+
 T = TypeVar("T")
 
 
@@ -58,7 +61,7 @@ class Site:
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> float:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> float:
     """Ask until it is so: how many seconds that took."""
     began_at = time.monotonic()
     async with asyncio.timeout(seconds):

@@ -26,6 +26,8 @@ GRACE = 2.0
 """More for who does not hear that it is over: the node hangs up 1 s later (after 1.5 s
 where a body is still coming); the rest is for a busy machine."""
 
+GIVEN_UP = 6 * CLOSED
+
 CALM_P99 = 1.0
 """Seconds; or three times what it is in peace, where the machine is too busy for that."""
 
@@ -53,7 +55,7 @@ async def attack(
     """The same at every door, EACH times: what came back, and how long the last one lasted."""
     ports = doors(site) * EACH
     results = await asyncio.gather(
-        *(timed(drip(port, words, drop, 2 * CLOSED, to_the_end=to_the_end)) for port in ports)
+        *(timed(drip(port, words, drop, GIVEN_UP, to_the_end=to_the_end)) for port in ports)
     )
     return [answer for answer, _ in results], max(seconds for _, seconds in results)
 
@@ -104,7 +106,7 @@ async def say_too_much(site: Site, person: Person) -> float:
     async def live(http: ClientSession, port: int) -> None:
         device = await Device.open(http, f"http://127.0.0.1:{port}", person)
         await device.send_raw("42" + "x" * 200_000)
-        async with asyncio.timeout(2 * CLOSED):
+        async with asyncio.timeout(GIVEN_UP):
             await device.is_closed.wait()
         await device.close()
 
@@ -165,4 +167,4 @@ async def until_offline(rest: Rest, chat: Chat) -> float:
         await asyncio.sleep(0.1)
         return not await is_online(rest, chat)
 
-    return await until(is_offline, 2 * OFFLINE)
+    return await until(is_offline)

@@ -66,7 +66,7 @@ async def test_websockets_work_and_polling_is_told_why_it_does_not(
         assert not await no_polls_are_left(site)
     for poll in polls:
         await poll.close()
-    forgotten = await until(lambda: no_polls_are_left(site), FORGOTTEN)
+    forgotten = await until(lambda: no_polls_are_left(site))
     await crowd.settle()
     sends = crowd.overlapping(window)
     refusals = [refusal for poll in polls for refusal in poll.of("connect_error")]

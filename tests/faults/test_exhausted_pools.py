@@ -45,14 +45,14 @@ async def test_without_a_free_connection_requests_are_refused_and_sends_go_on(
         with crowd.window() as window:
             path = f"messages/{sent.body['id']}"
             holding = [
-                asyncio.create_task(rest.call("PATCH", path, chat.tenant, {"content": f"{n}"}))
+                asyncio.create_task(edit(rest, path, chat, f"{n}"))
                 for n in range(POOL["database__pool_size"])
                 for rest in rests
             ]
             await until_someone_waits(connection, len(holding))
             refused = await asyncio.gather(*(ask(rest, chat) for rest in rests * 5))
             healthy = await asyncio.gather(*(timed(rest.get("/healthz")) for rest in rests))
-            await asyncio.sleep(0.5)
+            await crowd.until_enough(window)
         await connection.execute("ROLLBACK")
         held = await asyncio.gather(*holding)
     await crowd.settle()
@@ -75,6 +75,14 @@ async def test_without_a_free_connection_requests_are_refused_and_sends_go_on(
     )
     refusals = [error for send in sends for error in send.refusals]
     assert all(error["retry_after"] <= 2 for error in refusals), refusals
+
+
+async def edit(rest: Rest, path: str, chat: Chat, content: str) -> Answer:
+    """Until it has a connection, which is refused where the crowd has them for too long."""
+    while True:
+        answer = await rest.call("PATCH", path, chat.tenant, {"content": content})
+        if answer.status != 503:
+            return answer
 
 
 async def ask(rest: Rest, chat: Chat) -> tuple[Answer, float]:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.faults.crowd import Crowd, Send, slowest
-from tests.faults.records import Figure, record
+from tests.faults.records import ENOUGH, Figure, record
 from tests.faults.sites import Site, until
 from tests.kit.services import connected, until_someone_waits
 
@@ -36,6 +36,7 @@ async def test_a_node_is_killed_before_the_commit(site: Site, crowd: Crowd) -> N
             await asyncio.sleep(0.3)
             await connection.execute("ROLLBACK")
             await crowd.level()
+            await crowd.until_enough(window)
     await heal(site, crowd)
     sends = crowd.overlapping(window)
     record(
@@ -55,12 +56,13 @@ async def test_a_node_is_killed_between_the_commit_and_the_acknowledgement(
     with crowd.window() as window:
         site.nodes[0].database.hold_answers()
         await asyncio.sleep(0.7)
+        await until(lambda: has_committed(crowd))
         waiting = unanswered(crowd)
         site.nodes[0].kill()
         committed = waiting & await crowd.stored_keys() & unanswered(crowd)
         site.nodes[0].database.heal()
         await crowd.level()
-        await asyncio.sleep(0.5)
+        await crowd.until_enough(window)
     assert committed
     await heal(site, crowd)
     sends = crowd.overlapping(window)
@@ -83,12 +85,13 @@ async def test_a_node_is_killed_between_the_acknowledgement_and_the_publish(
     with crowd.window() as window:
         node.redis.blackhole()
         await asyncio.sleep(0.7)
+        await until(lambda: has_acknowledged(crowd, window.began_at))
         node.kill()
         untold = acknowledged(crowd, window.began_at)
         node.redis.reset()  # or what it swallowed would arrive
         node.redis.heal()
         await crowd.level()
-        await asyncio.sleep(0.5)
+        await crowd.until_enough(window)
     await heal(site, crowd)
     sends = crowd.overlapping(window)
     record(
@@ -100,6 +103,18 @@ async def test_a_node_is_killed_between_the_acknowledgement_and_the_publish(
         Figure("latest delivery", crowd.lateness(untold), HEARD),
     )
     assert crowd.lateness(untold) > 0.5, "nothing was lost"
+
+
+async def has_committed(crowd: Crowd) -> bool:
+    """Whether something is stored of which the sender does not hear."""
+    stored = await crowd.stored_keys()
+    await asyncio.sleep(0.2)
+    return not stored.isdisjoint(unanswered(crowd))
+
+
+async def has_acknowledged(crowd: Crowd, since: float) -> bool:
+    """So much that some of it was the one node's."""
+    return len(acknowledged(crowd, since)) >= ENOUGH
 
 
 def acknowledged(crowd: Crowd, since: float) -> list[Send]:

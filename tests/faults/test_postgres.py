@@ -61,7 +61,8 @@ async def test_sends_wait_for_a_postgresql_that_comes_back(
         else:
             os.kill(postgres.pid, signal.SIGINT)  # as `pg_ctl stop -m fast`
         await asyncio.sleep(1)
-        await asyncio.to_thread(postgres.start)
+        await crowd.until_enough(window)
+        await asyncio.to_thread(postgres.restart)  # which waits until it has ended
     ready = await all_ready(site)
     level = await crowd.level()
     await crowd.settle()
@@ -87,6 +88,7 @@ async def test_what_was_committed_without_an_answer_is_sent_once(site: Site, cro
         for _ in range(8):
             cuts += [node.database.cut_after(b"hello ") for node in site.nodes]
             await asyncio.sleep(0.25)
+        await crowd.until_enough(window)
     for node in site.nodes:
         node.database.heal()
     await crowd.settle()

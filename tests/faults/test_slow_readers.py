@@ -43,12 +43,12 @@ async def test_clients_that_do_not_read_are_dropped_and_the_others_do_not_notice
 
         with crowd.window() as window:
             flooding = asyncio.create_task(flood(rest, chat.tenant, chat.id, seconds=60))
-            dropped = await until(are_dropped, 30)
+            dropped = await until(are_dropped)
             await asyncio.sleep(1)
         flooding.cancel()
         await asyncio.gather(flooding, *pinging, return_exceptions=True)
     for each in slow:
-        assert await each.was_closed()
+        await until(each.was_closed)
         each.close()
     await crowd.settle()
     before, sends = p99(crowd.overlapping(flooded)), crowd.overlapping(window)
@@ -67,7 +67,7 @@ async def flood(rest: Rest, who: Person, chat_id: str, seconds: float) -> None:
     async def keep_sending() -> None:
         while True:
             answer = await rest.send(who, chat_id, content=LARGE)
-            assert answer.status == 201
+            assert answer.status in (201, 503)
             await asyncio.sleep(0.1)
 
     with suppress(TimeoutError):

@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 
 from chatserver.dev.ports import free_port
 from tests.kit.balancer import HaProxy, running_haproxy
-from tests.kit.processes import ServerProcess, serving
+from tests.kit.processes import EXIT_TIMEOUT, ServerProcess, serving
 from tests.kit.proxy import Proxy, Upstream, postgres_upstream, running_proxy
 
 
@@ -86,8 +86,8 @@ class ClusterNode:
         """SIGTERM."""
         self.server.terminate()
 
-    async def exit_code(self) -> int:
-        return await self.server.exit_code()
+    async def exit_code(self, seconds: float = EXIT_TIMEOUT) -> int:
+        return await self.server.exit_code(seconds)
 
     async def restart(self) -> None:
         """A new process in the place of the one that has ended (or is killed now); ready."""

@@ -66,9 +66,9 @@ class ServerProcess:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    async def exit_code(self) -> int:
+    async def exit_code(self, seconds: float = EXIT_TIMEOUT) -> int:
         """Wait for its end, as long as that may take."""
-        return await asyncio.to_thread(self.process.wait, EXIT_TIMEOUT)
+        return await asyncio.to_thread(self.process.wait, seconds)
 
     async def wait_draining(self) -> None:
         """Wait until it has heard SIGTERM: /readyz says so, or nobody answers any more."""

@@ -35,16 +35,21 @@ async def test_one_node_alone_can_lose_the_database(database_url: str, tmp_path:
         ) as cluster,
         ClientSession() as http,
     ):
-        first = Rest(http, cluster.nodes[0].base_url)
+        first, second = (Rest(http, node.base_url) for node in cluster.nodes)
         cluster.nodes[0].database.refuse()
-        async with asyncio.timeout(TIMEOUT):  # what /readyz says may be half a second old
-            while True:
-                if (await first.get("/readyz")).status == 503:
-                    break
-                await asyncio.sleep(0.05)
-        await cluster.nodes[1].server.wait_ready()
+        await until_ready(first, 503)
+        await until_ready(second, 200)
         cluster.nodes[0].database.heal()
         await cluster.nodes[0].server.wait_ready()
+
+
+async def until_ready(rest: Rest, status: int) -> None:
+    """Until /readyz answers that: what it says may be half a second old."""
+    async with asyncio.timeout(TIMEOUT):
+        while True:
+            if (await rest.get("/readyz")).status == status:
+                break
+            await asyncio.sleep(0.05)
 
 
 async def test_the_balancer_gives_nothing_to_a_node_that_is_set_aside(
@@ -57,13 +62,15 @@ async def test_the_balancer_gives_nothing_to_a_node_that_is_set_aside(
         balancer = cluster.balancer
         rest = Rest(http, balancer.base_url)
         await balancer.set_state(0, "maint")
-        assert await balancer.states() == ["MAINT", "UP"]
+        async with asyncio.timeout(TIMEOUT):
+            while await balancer.states() != ["MAINT", "UP"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         before = balancer.log.count("nodes/chat1 ")
         for _ in range(6):
             assert (await rest.get("/nothing")).status == 404
         log = await balancer.logged("nodes/chat2 404")
         assert log.count("nodes/chat1 ") == before
         await balancer.set_state(0, "ready")
-        for _ in range(6):
-            assert (await rest.get("/nothing")).status == 404
-        await balancer.logged("nodes/chat1 404")
+        async with asyncio.timeout(TIMEOUT):
+            while "nodes/chat1 404" not in balancer.log:
+                assert (await rest.get("/nothing")).status == 404

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.clients import TIMEOUT
 from tests.kit.proxy import Proxy, running_proxy
 from tests.kit.stalls import again_after_a_stall
 
@@ -57,7 +58,7 @@ async def test_bytes_pass_and_a_half_closed_connection_stays_half_open(proxy: Pr
 async def test_a_delay_holds_for_each_piece_and_not_for_each_after_the_other(
     proxy: Proxy,
 ) -> None:
-    proxy.delay(0.1)
+    proxy.delay(0.3)
     async with client(proxy) as streams:
         started = time.monotonic()
         for number in range(20):
@@ -66,7 +67,8 @@ async def test_a_delay_holds_for_each_piece_and_not_for_each_after_the_other(
         assert [(await streams[0].readline()).strip() for _ in range(20)] == [
             b"[%d]" % number for number in range(20)
         ]
-        assert 0.28 <= time.monotonic() - started < 1.5
+        # After each other the pieces would take 6 s.
+        assert 0.7 <= time.monotonic() - started < 5
 
 
 async def test_a_black_hole_holds_everything_until_it_is_healed(proxy: Proxy) -> None:
@@ -89,10 +91,12 @@ async def test_answers_are_held_until_it_is_healed(proxy: Proxy, of_new: bool) -
         proxy.hold_answers(of_new=of_new)
         async with client(proxy) as late:
             answers = [asyncio.create_task(ask(each, b"b")) for each in (streams, late)]
+            if not of_new:
+                assert await asyncio.wait_for(answers.pop(), TIMEOUT) == b"[b]"
             _, waiting = await asyncio.wait(answers, timeout=0.1)
-            assert len(waiting) == (2 if of_new else 1)
+            assert len(waiting) == len(answers)
             proxy.heal()
-            assert await asyncio.gather(*answers) == [b"[b]", b"[b]"]
+            assert set(await asyncio.gather(*answers)) == {b"[b]"}
 
 
 async def test_a_reset_ends_what_is_open_and_refusing_also_what_comes(proxy: Proxy) -> None:
