@@ -13,7 +13,7 @@ from tests.kit.postgres import Databases
 SEEDS = {1: 3, 3: 20}
 """By the number of nodes; with 20, Redis is away until nobody keeps what it missed."""
 
-ATTEMPTS = 3
+ATTEMPTS = 6
 
 
 def shape(around: str = "none", nodes: int = 1) -> Shape:
