@@ -13,7 +13,8 @@ from chatserver.backplane.lease_scripts import CLAIM
 from chatserver.backplane.redis_calls import RedisAway, RedisCalls, Script
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.dev.redis import EmbeddedRedis
-from tests.kit.leases import ONE, PATIENT, TWO, running_nodes, told
+from tests.kit.leases import ONE, TWO, running_nodes, told
+from tests.kit.patient import PATIENT
 
 LONG = 60.0
 """How long a claim lasts: no test waits for its end."""

@@ -11,7 +11,8 @@ from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.metrics import Metrics
-from tests.kit.leases import PATIENT, TTL, told
+from tests.kit.leases import TTL, told
+from tests.kit.patient import PATIENT
 from tests.kit.redis import running_redis_cluster
 
 

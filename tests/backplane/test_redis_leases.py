@@ -16,7 +16,8 @@ from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.redis_calls import RedisCalls, Script
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.dev.redis import EmbeddedRedis, find_redis_server
-from tests.kit.leases import ONE, PATIENT, TTL, TWO, Nodes, running_nodes, told
+from tests.kit.leases import ONE, TTL, TWO, Nodes, running_nodes, told
+from tests.kit.patient import PATIENT
 from tests.kit.redis import command, redis_client
 
 SOON = 0.2

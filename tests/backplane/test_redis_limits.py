@@ -14,7 +14,8 @@ from chatserver.backplane.redis_calls import PAUSE, TIMEOUT
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.metrics import Metrics
-from tests.kit.leases import ONE, PATIENT, TWO
+from tests.kit.leases import ONE, TWO
+from tests.kit.patient import PATIENT
 from tests.kit.redis import command
 
 

@@ -13,7 +13,7 @@ from chatserver.backplane import redis_channels, redis_links
 from chatserver.backplane.redis_links import RedisLinks
 from chatserver.dev.redis import EmbeddedRedis
 from tests.backplane.test_redis_bus import Listener, running_bus, until_heard
-from tests.kit.leases import PATIENT
+from tests.kit.patient import PATIENT
 from tests.kit.redis import (
     running_redis_cluster,
     running_sentinel_group,

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.redis_calls import PAUSE, TIMEOUT
 from chatserver.dev.redis import EmbeddedRedis
-from tests.kit.leases import ONE, PATIENT, TTL, TWO, Nodes, running_nodes, told
+from tests.kit.leases import ONE, TTL, TWO, Nodes, running_nodes, told
+from tests.kit.patient import PATIENT
 
 
 @asynccontextmanager

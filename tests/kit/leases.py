@@ -14,9 +14,6 @@ ONE, TWO = UUID(int=1), UUID(int=2)
 
 TTL = 30.0
 
-PATIENT = 5.0
-"""A deadline for tests where Redis is there, in seconds: the machine may be busy."""
-
 
 class Nodes:
     """Two nodes on one Redis, and whatever of them a test makes more."""

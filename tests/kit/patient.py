@@ -1,7 +1,9 @@
-"""A program that is patient with Redis: python -m tests.kit.patient chatserver serve …
+"""Patience with Redis, for tests of what nodes know through it.
 
-For tests of what nodes know through Redis: where the machine stands still for a moment,
-a node would else go by what it knows itself, as it is to do when Redis is away.
+Where the machine stands still for a moment, a node would else go by what it knows itself,
+as it is to do when Redis is away. A program that is patient:
+
+    python -m tests.kit.patient chatserver serve …
 """
 
 import runpy
@@ -10,13 +12,16 @@ import sys
 from chatserver.backplane import redis_bus, redis_calls
 
 PATIENT = 5.0
-"""The deadline of a call, in seconds."""
+"""The deadline of a call where Redis is there, in seconds: the machine may be busy."""
+
+DEAF_AFTER = 20.0
+"""Seconds after which a node that hears nothing takes itself for deaf."""
 
 
 def be_patient() -> None:
     """To be called before anybody takes any of these by its own name."""
     redis_calls.TIMEOUT = PATIENT  # type: ignore[misc]
-    redis_bus.DEAF_AFTER = 20.0  # type: ignore[misc]
+    redis_bus.DEAF_AFTER = DEAF_AFTER  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.realtime import shared_rooms
-from tests.kit.leases import PATIENT
+from tests.kit.patient import DEAF_AFTER, PATIENT
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """To these nodes a machine that stands still for a moment is no Redis that is away."""
-    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 20.0)
+    monkeypatch.setattr(redis_bus, "DEAF_AFTER", DEAF_AFTER)
     monkeypatch.setattr(redis_bus, "MAX_AGE", 20.0)
     monkeypatch.setattr(shared_rooms, "LISTEN_TIMEOUT", PATIENT)
     for kind in (RedisLeases, RedisRateLimits):

@@ -11,7 +11,8 @@ from chatserver.dev.redis import EmbeddedRedis
 from chatserver.errors import NotFound, RateLimited
 from chatserver.events import PresenceChanged
 from chatserver.models import Principal, Role
-from tests.kit.leases import PATIENT, running_nodes
+from tests.kit.leases import running_nodes
+from tests.kit.patient import PATIENT
 from tests.kit.proxy import postgres_upstream, running_proxy
 from tests.kit.services import Chat, Node, running_node
 
