@@ -7,12 +7,11 @@ import pytest
 import socketio  # type: ignore[import-untyped]
 
 from chatserver.errors import Unauthorized
-from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import Node, running_node, until
 
 
 def _client() -> Any:
-    return socketio.AsyncClient(reconnection=False)
+    return socketio.AsyncClient(reconnection=False, handle_sigint=False)
 
 
 async def _connect(node: Node, client: Any, transports: list[str], auth: Any = None) -> None:
@@ -20,7 +19,6 @@ async def _connect(node: Node, client: Any, transports: list[str], auth: Any = N
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
-@again_after_a_stall()
 async def test_a_client_connects_calls_receives_and_leaves(transports: list[str]) -> None:
     async with running_node() as node:
         client = _client()
@@ -60,7 +58,6 @@ async def test_a_refused_client_sees_the_error_object(transport: str) -> None:
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
-@again_after_a_stall()
 async def test_heartbeats_keep_a_client_for_as_long_as_it_likes(transports: list[str]) -> None:
     async with running_node(ping_interval=0.1, ping_timeout=1.0) as node:
         client = _client()

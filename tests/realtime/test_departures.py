@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import Node, WebSocketClient, running_node, until
 
 
@@ -49,7 +48,6 @@ async def receive_all(client: WebSocketClient) -> list[str]:
     return heard
 
 
-@again_after_a_stall()
 async def test_sockets_leave_spread_over_the_time_and_are_served_until_then() -> None:
     async with running_node() as node:
         leavers = [Leaver(await node.connected()) for _ in range(300)]
@@ -75,7 +73,6 @@ async def test_sockets_leave_spread_over_the_time_and_are_served_until_then() ->
         assert node.script.count("disconnect") == 300
 
 
-@again_after_a_stall()
 async def test_a_push_reaches_those_whose_turn_has_not_come() -> None:
     async with running_node() as node:
         clients = {client.sid: client for client in [await node.connected() for _ in range(3)]}
@@ -92,7 +89,6 @@ async def test_a_push_reaches_those_whose_turn_has_not_come() -> None:
                 assert await client.receive() == "closed 1012"
 
 
-@again_after_a_stall()
 async def test_at_its_turn_what_had_arrived_is_answered_and_nothing_more_is_begun() -> None:
     async with running_node() as node:
         release = asyncio.Event()
@@ -117,7 +113,6 @@ async def test_at_its_turn_what_had_arrived_is_answered_and_nothing_more_is_begu
         assert node.script.count("event") == 3
 
 
-@again_after_a_stall()
 async def test_a_slow_event_holds_up_nobody_else_and_is_left_to_the_drain() -> None:
     async with running_node() as node:
 
@@ -140,7 +135,6 @@ async def test_a_slow_event_holds_up_nobody_else_and_is_left_to_the_drain() -> N
         assert await receive_all(slow) == ["closed 1012"]
 
 
-@again_after_a_stall()
 async def test_a_handshake_is_refused_and_its_connection_closed() -> None:
     async with running_node() as node:
         clients = [await node.connected() for _ in range(2)]
@@ -155,7 +149,6 @@ async def test_a_handshake_is_refused_and_its_connection_closed() -> None:
                 assert await client.receive() == "closed 1012"
 
 
-@again_after_a_stall()
 async def test_a_client_that_has_not_said_who_it_is_may_do_so_until_its_turn() -> None:
     async with running_node() as node:
         clients = [await node.websocket() for _ in range(2)]
@@ -170,7 +163,6 @@ async def test_a_client_that_has_not_said_who_it_is_may_do_so_until_its_turn() -
         assert {heard[-1] for heard in ends} == {"closed 1012"}
 
 
-@again_after_a_stall()
 async def test_a_poller_for_whom_nothing_waits_leaves_at_once() -> None:
     async with running_node() as node:
         client = await node.polling()
@@ -180,7 +172,6 @@ async def test_a_poller_for_whom_nothing_waits_leaves_at_once() -> None:
         assert (await client.get())[0] == 400
 
 
-@again_after_a_stall()
 async def test_a_poller_fetches_what_is_queued_before_it_has_to_leave() -> None:
     async with running_node() as node:
         client = await node.polling()
@@ -193,7 +184,6 @@ async def test_a_poller_fetches_what_is_queued_before_it_has_to_leave() -> None:
             await until(lambda: not node.server.eio.sockets)
 
 
-@again_after_a_stall()
 async def test_a_client_that_takes_nothing_leaves_all_the_same() -> None:
     async with running_node() as node:
         client = await node.polling()
@@ -207,7 +197,6 @@ async def test_a_client_that_takes_nothing_leaves_all_the_same() -> None:
         assert not node.server.eio.sockets
 
 
-@again_after_a_stall()
 async def test_whoever_hurries_leaves_the_rest_to_the_drain() -> None:
     async with running_node() as node:
         clients = [await node.connected() for _ in range(20)]
@@ -226,13 +215,11 @@ async def test_whoever_hurries_leaves_the_rest_to_the_drain() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 5.0])
-@again_after_a_stall()
 async def test_a_node_without_sockets_has_nobody_to_wait_for(seconds: float) -> None:
     async with running_node() as node, asyncio.timeout(0.1):
         await node.server.release(seconds)
 
 
-@again_after_a_stall()
 async def test_without_any_time_all_leave_at_once() -> None:
     async with running_node() as node:
         clients = [await node.connected() for _ in range(5)]

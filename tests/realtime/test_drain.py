@@ -8,11 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import running_node, until
 
 
-@again_after_a_stall()
 async def test_events_in_flight_are_acknowledged_before_the_close() -> None:
     async with running_node() as node:
 
@@ -34,7 +32,6 @@ async def test_events_in_flight_are_acknowledged_before_the_close() -> None:
         assert node.script.calls[-1] == ("disconnect", client.sid, "server disconnect")
 
 
-@again_after_a_stall()
 async def test_handshakes_and_new_events_are_refused_while_draining() -> None:
     async with running_node() as node:
         release = asyncio.Event()
@@ -62,7 +59,6 @@ async def test_handshakes_and_new_events_are_refused_while_draining() -> None:
         assert [call[2] for call in node.script.calls if call[0] == "event"] == ["slow"]
 
 
-@again_after_a_stall()
 async def test_a_poller_gets_its_acknowledgement_and_then_the_close() -> None:
     async with running_node() as node:
         client = await node.polling()
@@ -77,7 +73,6 @@ async def test_a_poller_gets_its_acknowledgement_and_then_the_close() -> None:
         await draining
 
 
-@again_after_a_stall()
 async def test_a_handler_that_does_not_end_is_cancelled_in_time() -> None:
     async with running_node() as node:
         cancelled: list[str] = []
@@ -109,7 +104,6 @@ async def test_a_handler_that_does_not_end_is_cancelled_in_time() -> None:
 
 
 @pytest.mark.parametrize("where", ["event", "connect", "disconnect"])
-@again_after_a_stall()
 async def test_a_handler_that_swallows_its_cancellation_cannot_hold_the_end(where: str) -> None:
     enough = asyncio.Event()
     async with running_node() as node:
@@ -151,7 +145,6 @@ async def test_a_handler_that_swallows_its_cancellation_cannot_hold_the_end(wher
         await until(lambda: not node.server._workers)
 
 
-@again_after_a_stall()
 async def test_a_client_that_does_not_read_does_not_hold_the_end() -> None:
     async with running_node() as node:
         client = await node.polling()
@@ -163,7 +156,6 @@ async def test_a_client_that_does_not_read_does_not_hold_the_end() -> None:
         assert loop.time() - start < 1.5
 
 
-@again_after_a_stall()
 async def test_shutdown_takes_about_a_second_whatever_handlers_do() -> None:
     async with running_node() as node:
 
@@ -179,7 +171,6 @@ async def test_shutdown_takes_about_a_second_whatever_handlers_do() -> None:
         assert node.script.count("disconnect") == 1
 
 
-@again_after_a_stall()
 async def test_draining_an_empty_node_takes_no_time() -> None:
     async with running_node() as node:
         async with asyncio.timeout(0.1):

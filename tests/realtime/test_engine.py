@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import FRIEND, Node, running_node, until
 
 
@@ -68,7 +67,6 @@ async def test_a_broken_websocket_handshake_leaves_nothing(node: Node) -> None:
     await node.until_empty()
 
 
-@again_after_a_stall()
 async def test_a_client_address_has_its_share_of_sockets() -> None:
     async with running_node(max_sockets_per_address=2, connect_timeout=1.0) as node:
         query = "EIO=4&transport=polling"
@@ -97,7 +95,6 @@ async def test_the_connect_handler_learns_address_query_and_authorization(node: 
     assert "token=q" in environ["QUERY_STRING"]
 
 
-@again_after_a_stall()
 async def test_a_handshake_keeps_none_of_the_headers_that_nobody_asks_for() -> None:
     async with running_node(connect_timeout=1.0) as node:
         await node.request("GET", "EIO=4&transport=polling", None, **{"X-Large": "a" * 8000})
@@ -208,7 +205,6 @@ async def test_a_post_without_a_content_length_is_refused(node: Node) -> None:
 
 
 @pytest.mark.parametrize("length", [10, 99_999])
-@again_after_a_stall()
 async def test_a_body_shorter_than_its_length_is_given_up(length: int) -> None:
     async with running_node(body_timeout=0.3) as node:
         client = await node.polling()
@@ -325,7 +321,6 @@ async def test_polls_during_a_probe_come_back_soon(node: Node) -> None:
 
 
 @pytest.mark.parametrize("packets", [[], ["2probe"], ["4junk"], ["2probe", "4junk"], ["2"]])
-@again_after_a_stall()
 async def test_an_upgrade_that_comes_to_nothing_leaves_polling_alone(packets: list[str]) -> None:
     async with running_node(connect_timeout=0.3) as node:
         client = await node.polling()
@@ -365,7 +360,6 @@ async def test_a_probe_ends_with_its_session(node: Node) -> None:
 # Heartbeats
 
 
-@again_after_a_stall()
 async def test_a_client_that_answers_pings_stays() -> None:
     async with running_node(ping_interval=0.1, ping_timeout=0.1) as node:
         async with await node.connected() as client:
@@ -380,7 +374,6 @@ async def test_a_client_that_answers_pings_stays() -> None:
         assert node.counts.errors == []
 
 
-@again_after_a_stall()
 async def test_a_client_that_answers_no_ping_is_dropped_in_time() -> None:
     async with running_node(ping_interval=0.2, ping_timeout=0.2) as node:
         loop = asyncio.get_running_loop()

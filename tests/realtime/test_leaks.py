@@ -10,7 +10,6 @@ import pytest
 
 from chatserver.realtime.peers import Peer
 from chatserver.realtime.sockets import EngineSocket
-from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import Node, running_node, until
 
 
@@ -153,7 +152,6 @@ def _live() -> int:
     return sum(isinstance(thing, EngineSocket | Peer) for thing in gc.get_objects())
 
 
-@again_after_a_stall()
 async def test_after_210_connections_of_all_kinds_nothing_is_left(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -175,7 +173,6 @@ async def test_after_210_connections_of_all_kinds_nothing_is_left(
 
 
 @pytest.mark.parametrize("how", ["vanishes", "answers no ping", "closes its polling session"])
-@again_after_a_stall()
 async def test_no_ghost_stays_of_a_client_that_goes_while_it_connects(how: str) -> None:
     async with running_node(ping_interval=0.1, ping_timeout=0.1) as node:
         release = asyncio.Event()
@@ -215,7 +212,6 @@ async def test_a_failing_disconnect_handler_is_logged_and_leaves_nothing(
     assert [record.getMessage() for record in caplog.records] == ["the disconnect handler failed"]
 
 
-@again_after_a_stall()
 async def test_an_idle_socket_has_no_task_of_ours() -> None:
     async with running_node() as node:
         before = len(asyncio.all_tasks())

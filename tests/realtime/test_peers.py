@@ -11,7 +11,6 @@ import pytest
 from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-untyped]
 
 from chatserver.errors import Forbidden, Unauthorized
-from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import Node, running_node, until
 
 
@@ -44,7 +43,6 @@ async def test_connect_hands_over_the_auth_object(node: Node) -> None:
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-@again_after_a_stall()
 async def test_a_socket_that_does_not_connect_is_closed(transport: str) -> None:
     async with running_node(connect_timeout=0.2) as node:
         if transport == "websocket":
@@ -59,7 +57,6 @@ async def test_a_socket_that_does_not_connect_is_closed(transport: str) -> None:
         assert node.script.calls == []
 
 
-@again_after_a_stall()
 async def test_a_slow_connect_handler_is_not_a_missing_connect() -> None:
     async with running_node(connect_timeout=0.2) as node:
 
@@ -83,7 +80,6 @@ async def test_a_slow_connect_handler_is_not_a_missing_connect() -> None:
         (None, {"message": "Connection rejected by server"}),
     ],
 )
-@again_after_a_stall()
 async def test_a_refused_client_learns_why_and_is_closed_soon(
     raised: Exception | None, expected: dict[str, Any]
 ) -> None:
@@ -191,7 +187,6 @@ async def test_events_of_a_socket_are_handled_one_at_a_time_in_order(node: Node)
     assert acks == [f"3{number}" for number in range(20)]
 
 
-@again_after_a_stall()
 async def test_pings_are_answered_while_a_handler_runs() -> None:
     async with running_node(ping_interval=0.1, ping_timeout=0.1) as node:
 
@@ -217,7 +212,6 @@ async def test_sockets_do_not_wait_for_each_other(node: Node) -> None:
     release.set()
 
 
-@again_after_a_stall()
 async def test_a_full_queue_stops_reading_and_loses_nothing() -> None:
     async with running_node(max_pending_events=4, ping_interval=0.1, ping_timeout=0.1) as node:
         release = asyncio.Event()
@@ -247,7 +241,6 @@ async def test_a_full_queue_stops_reading_and_loses_nothing() -> None:
             await client.receive(within=0.3)  # the heartbeat is well
 
 
-@again_after_a_stall()
 async def test_a_socket_that_is_not_read_can_still_be_closed() -> None:
     async with running_node(max_pending_events=4) as node:
         release = asyncio.Event()
@@ -267,7 +260,6 @@ async def test_a_socket_that_is_not_read_can_still_be_closed() -> None:
         release.set()
 
 
-@again_after_a_stall()
 async def test_a_queue_is_also_full_by_bytes() -> None:
     async with running_node(max_packet_bytes=10_000) as node:
         release = asyncio.Event()
@@ -454,7 +446,6 @@ async def test_a_clients_disconnect_comes_after_its_events(node: Node) -> None:
     await node.until_empty()
 
 
-@again_after_a_stall()
 async def test_a_client_that_disconnects_but_stays_is_closed() -> None:
     async with running_node(connect_timeout=0.2) as node:
         client = await node.connected()
@@ -465,7 +456,6 @@ async def test_a_client_that_disconnects_but_stays_is_closed() -> None:
         await node.until_empty()
 
 
-@again_after_a_stall()
 async def test_the_server_can_disconnect_a_socket_from_its_own_handler() -> None:
     async with running_node(connect_timeout=0.2) as node:
 
