@@ -1,4 +1,4 @@
-"""What may be stored as the text of a message: the one door for `content`.
+"""What may be stored of a message: the one door for `content` and `media_url`.
 
 Stored text is plain text. It is inert even where a page forgets to escape it: no
 `<` in it is followed by a letter, `/`, `!` or `?`, which is the only way in which
@@ -17,15 +17,29 @@ nine characters.
 
 import re
 import unicodedata
-from itertools import groupby
+from collections.abc import Iterable
+from functools import lru_cache
+
+from yarl import URL
 
 from chatserver.errors import InvalidPayload
 
 # Composing shortens text at most fourfold; what is longer than that is refused unread.
 _NFC_SHRINKS_BY = 4
-# The limit of Unicode's stream-safe text (UAX 15). No language comes near it, and
-# sorting a long run of marks takes quadratic time.
+# The limit of Unicode's stream-safe text (UAX 15). No language comes near it, a longer
+# run covers the lines above and below, and sorting one takes quadratic time. A joiner
+# between marks does not end the run: it shows nothing and starts no new character.
 _MAX_MARKS_IN_A_ROW = 30
+# Where Unicode has its marks; the rest of it need not be looked at for each import.
+_MARK_BLOCKS = (range(0x300, 0x20000), range(0xE0100, 0xE01F0))
+
+
+def _marks() -> Iterable[str]:
+    for block in _MARK_BLOCKS:
+        yield from (char for char in map(chr, block) if unicodedata.category(char) in ("Mn", "Me"))
+
+
+_STACKED_MARKS = re.compile(rf"[{''.join(_marks())}\u200c\u200d]{{{_MAX_MARKS_IN_A_ROW + 1}}}")
 
 _NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 _NEWLINE = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
@@ -94,8 +108,8 @@ def clean_text(raw: str, max_length: int) -> str:
     is counted after normalisation, both before and after markup is removed. Cleaning
     the result again changes nothing.
 
-    Raises InvalidPayload with `fields["content"]` for NUL, lone surrogates, text that
-    is too long, and text of which nothing would be seen.
+    Raises InvalidPayload with `fields["content"]` for NUL, lone surrogates, more than
+    30 marks in a row, text that is too long, and text of which nothing would be seen.
     """
     text = raw if raw.isprintable() else _without_controls(raw)
     text = _normalised(text, max_length).strip()
@@ -106,6 +120,36 @@ def clean_text(raw: str, max_length: int) -> str:
     if not _VISIBLE.search(text):
         raise _refused("must not be blank")
     return text
+
+
+def clean_media_url(raw: str, prefixes: tuple[str, ...]) -> str:
+    """`raw` as it may be stored: normalised, and below one of `prefixes`.
+
+    Normalised is what a browser asks for in the end: the host in lower case, `.` and
+    `..` resolved, however they are encoded. Compared before that, a URL could begin
+    with the prefix and lead elsewhere.
+
+    Raises InvalidPayload with `fields["media_url"]`.
+    """
+    url = _normalised_url(raw)
+    if url is None or not url.startswith(tuple(map(_normalised_prefix, prefixes))):
+        raise InvalidPayload(fields={"media_url": ["Not a place for media of this server."]})
+    return url
+
+
+def _normalised_url(raw: str) -> str | None:
+    # Browsers read "\\" as "/" and skip control characters; RFC 3986 does neither.
+    if not raw.isprintable() or "\\" in raw:
+        return None
+    try:
+        return str(URL(raw))
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _normalised_prefix(prefix: str) -> str:
+    return str(URL(prefix))
 
 
 def _refused(problem: str) -> InvalidPayload:
@@ -124,20 +168,29 @@ def _without_controls(raw: str) -> str:
 
 
 def _normalised(text: str, max_length: int) -> str:
+    if text.isascii():
+        return text
+    # Of NFC text, too: marks that nothing can be composed with are stacked in either form.
+    _check_marks(text)
     if unicodedata.is_normalized("NFC", text):
         return text
     _check_length(text, max_length * _NFC_SHRINKS_BY)
-    for is_mark, run in groupby(text, lambda char: unicodedata.combining(char) > 0):
-        if is_mark and sum(1 for _ in run) > _MAX_MARKS_IN_A_ROW:
-            raise _refused("must not stack so many marks on one character")
-    return unicodedata.normalize("NFC", text)
+    normal = unicodedata.normalize("NFC", text)
+    _check_marks(normal)  # some marks become two
+    return normal
+
+
+def _check_marks(text: str) -> None:
+    if _STACKED_MARKS.search(text):
+        raise _refused("must not stack so many marks on one character")
 
 
 def _without_markup(text: str) -> str:
     for start, end in _BLOCKS:
         text = _without_blocks(text, start, end)
     text = _MARKUP.sub(_line_end, text)
-    # A letter and an accent may have become neighbours.
+    # A letter and an accent may have become neighbours, and so may marks.
+    _check_marks(text)
     text = unicodedata.normalize("NFC", text)
     return _STARTS_TAG.sub("< ", text)
 

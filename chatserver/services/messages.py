@@ -28,7 +28,7 @@ from chatserver.repositories import conversations, messages, receipts
 from chatserver.repositories.appends import NewMessage, Outcome
 from chatserver.repositories.conversations import Membership
 from chatserver.services.access import access_conversation, access_message, lock_conversation
-from chatserver.services.content import clean_text
+from chatserver.services.content import clean_media_url, clean_text
 from chatserver.services.hints import HeadHints
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import MessageSettings
@@ -105,6 +105,7 @@ class MessageService:
         Unavailable, after which the message may be stored or not.
         """
         self._check_type(principal, draft)
+        media_url = self._media_url(draft)
         content = self._clean(draft.content, draft.message_type)
         await self._check_rate(principal)
         appended, message = await self._writer.append(
@@ -115,7 +116,7 @@ class MessageService:
                 is_privileged=principal.is_privileged,
                 message_type=draft.message_type,
                 content=content,
-                media_url=draft.media_url,
+                media_url=media_url,
                 reply_to_seq=draft.reply_to_seq,
                 client_msg_id=draft.client_msg_id,
                 digest=_digest(draft, content),
@@ -239,16 +240,17 @@ class MessageService:
             raise Forbidden("Only the host application may send system messages.")
         if draft.attachment_id is not None:
             raise InvalidPayload(fields={"attachment_id": ["There is no such attachment."]})
+
+    def _media_url(self, draft: Draft) -> str | None:
+        """The URL to store: a medium has one, nothing else does."""
         is_media = draft.message_type in (MessageType.IMAGE, MessageType.DOCUMENT)
         if is_media and draft.media_url is None:
             raise InvalidPayload(fields={"media_url": [f"Required for {draft.message_type}."]})
         if draft.media_url is None:
-            return
+            return None
         if not is_media:
             raise InvalidPayload(fields={"media_url": [f"Not for {draft.message_type}."]})
-        is_known = draft.media_url.startswith(self._settings.media_origins)
-        if not is_known or not draft.media_url.isprintable():
-            raise InvalidPayload(fields={"media_url": ["Not a place for media of this server."]})
+        return clean_media_url(draft.media_url, self._settings.media_origins)
 
     def _clean(self, content: str, message_type: MessageType) -> str:
         """The text to store; a medium may come without any."""

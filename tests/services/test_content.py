@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatserver.errors import InvalidPayload
-from chatserver.services.content import clean_text
+from chatserver.services.content import clean_media_url, clean_text
 
 LIMIT = 5000
 
@@ -296,10 +296,81 @@ def test_hostile_markup_costs_milliseconds(piece: str) -> None:
     assert time.thread_time() - begun < 0.1
 
 
-def test_hostile_runs_of_marks_cost_milliseconds() -> None:
+@pytest.mark.parametrize("marks", ["\u0301\u0316", "\u0334", "a\u0334"])
+def test_hostile_runs_of_marks_cost_milliseconds(marks: str) -> None:
     begun = time.thread_time()
-    assert "marks" in problem("a" + "\u0301\u0316" * LIMIT)
+    if "a" in marks:
+        assert clean("é" + marks * 2000)
+    else:
+        assert "marks" in problem("a" + marks * LIMIT)
     assert time.thread_time() - begun < 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # NFC already: there is no letter that these compose with.
+        "a" + "\u0334" * 31,
+        "a" + "\u0e47" * 31,
+        "a" + "\u20dd" * 31,
+        "a" + "\u0301\u200d" * 16,
+        "a" + "\u034f" * 31,
+        # Two marks each, once they are normalised.
+        "a" + "\u0344" * 16,
+        # Neighbours only when the tag between them is gone.
+        "a" + "\u0334" * 20 + "<b>" + "\u0334" * 20,
+    ],
+)
+def test_marks_that_tower_over_other_lines_are_refused_in_every_form(text: str) -> None:
+    assert "marks" in problem(text)
+
+
+@pytest.mark.parametrize("text", ["Z\u0334" + "\u0335" * 29, "ที่นี่", "अनुच्छेद", "n̈", "👨‍👩‍👧‍👦" * 20])
+def test_marks_of_languages_are_kept(text: str) -> None:
+    assert clean(text) == unicodedata.normalize("NFC", text)
+
+
+# --- media
+
+
+CDN = ("https://media.example/chat/", "https://files.example/")
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("https://media.example/chat/a.jpg", "https://media.example/chat/a.jpg"),
+        ("https://files.example/x/../a.jpg?v=1&w=2", "https://files.example/a.jpg?v=1&w=2"),
+        ("HTTPS://Files.Example:443/%61.jpg", "https://files.example/a.jpg"),
+    ],
+)
+def test_a_media_url_is_stored_as_browsers_ask_for_it(given: str, stored: str) -> None:
+    assert clean_media_url(given, CDN) == stored
+    assert clean_media_url(stored, CDN) == stored
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://media.example/chat/../private/a.jpg",
+        "https://media.example/chat/%2e%2E/private/a.jpg",
+        "https://media.example/chat/.%2e/private",
+        "https://media.example/chat/..\\private",
+        "https://files.example\\@evil.example/",
+        "https://files.example@evil.example/",
+        "https://files.example.evil.example/",
+        "https://files.example/\tx",
+        "http://files.example/a",
+        "//files.example/a",
+        "javascript:alert(1)//https://files.example/",
+        "https://[::1/",
+        "",
+    ],
+)
+def test_a_media_url_that_leads_elsewhere_is_refused(url: str) -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        clean_media_url(url, CDN)
+    assert list(caught.value.fields or ()) == ["media_url"]
 
 
 # --- properties
