@@ -8,6 +8,7 @@ awaits a write; whoever writes looks at `buffered` and decides when it is too mu
 import asyncio
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import WSMsgType, web
@@ -15,6 +16,9 @@ from aiohttp import WSMsgType, web
 # What `receive` answers for a binary frame: the mark of a binary packet in a polling
 # body, so that both transports refuse binary in the same place.
 BINARY_MARK: Final = b"b"
+
+# What `receive` answers for a pong frame where the caller counts them: no text is this.
+PONG_MARK: Final = b"\x8a"
 
 # How long a peer may take to answer our close frame, in seconds.
 CLOSE_GRACE: Final = 1.0
@@ -46,6 +50,8 @@ def _close_frame(code: int) -> bytes:
 class WebSocket:
     """One accepted websocket, without compression.
 
+    Pings are answered inside. Pongs are told of only where `counts_pongs`.
+
     `receive` belongs to one task, the request's handler. `write`, `close` and
     `abort` are synchronous, may be called from anywhere in the loop and never raise
     because the peer has gone.
@@ -59,7 +65,9 @@ class WebSocket:
         self._closing = False
 
     @classmethod
-    async def accept(cls, request: web.Request, max_message_bytes: int) -> "WebSocket":
+    async def accept(
+        cls, request: web.Request, max_message_bytes: int, *, counts_pongs: bool = False
+    ) -> "WebSocket":
         """Answer the handshake.
 
         Raises HTTPBadRequest or ValueError for a bad one, and ConnectionResetError.
@@ -67,6 +75,7 @@ class WebSocket:
         response = web.WebSocketResponse(
             timeout=CLOSE_GRACE,
             autoclose=False,
+            autoping=not counts_pongs,
             compress=False,
             # The reader refuses a message of exactly the limit, too.
             max_msg_size=max_message_bytes + 1,
@@ -89,17 +98,25 @@ class WebSocket:
         return self._transport.get_write_buffer_size()
 
     async def receive(self) -> bytes | None:
-        """The next text message, BINARY_MARK for a binary one, None at the end.
+        """The next text message, BINARY_MARK for a binary one, PONG_MARK for a pong, None
+        at the end.
 
-        Pings are answered inside. A message over the limit or a broken frame is the
-        end: aiohttp has then sent the close code that fits.
+        A message over the limit or a broken frame is the end: aiohttp has then sent the
+        close code that fits.
         """
         message = await self._response.receive()
+        while message.type is WSMsgType.PING:
+            # Waits for a client that sends pings and does not take the answers.
+            with suppress(ConnectionError):
+                await self._response.pong(message.data)
+            message = await self._response.receive()
         if message.type is WSMsgType.TEXT:
             data: bytes = message.data
             return data
         if message.type is WSMsgType.BINARY:
             return BINARY_MARK
+        if message.type is WSMsgType.PONG:
+            return PONG_MARK
         if message.type is WSMsgType.CLOSE:
             self.close(1000)
         self._transport.close()

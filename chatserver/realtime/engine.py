@@ -87,11 +87,19 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """The handler of the endpoint. Answers every bad request; raises only for a lost peer."""
+        return await self.respond(request, self._answer)
+
+    async def respond(
+        self,
+        request: web.Request,
+        answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        """What `answer` gives for a request of an allowed origin; an EngineError is answered."""
         if not self._origin_allowed(request):
             self.observer.error("foreign_origin")
             return answers.failure(answers.foreign_origin())
         try:
-            response = await self._answer(request)
+            response = await answer(request)
         except answers.EngineError as error:
             self.observer.error("bad_request")
             response = answers.failure(error)
@@ -109,7 +117,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         if transport not in self.transports:
             raise answers.unknown_transport()
         is_websocket = transport == "websocket"
-        if "j" in query or (is_websocket and not _wants_websocket(request)):
+        if "j" in query or (is_websocket and not wants_websocket(request)):
             raise answers.bad_request()
         sid = query.get("sid")
         if sid is None:
@@ -120,7 +128,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         if socket.websocket is not None or (is_websocket and socket.is_upgrading):
             raise answers.bad_request()
         if is_websocket:
-            return await self._serve_websocket(socket, request, socket.upgrade)
+            return await self.serve_websocket(socket, request, socket.upgrade)
         if request.method == hdrs.METH_POST:
             return await self._push(socket, request)
         return await self._poll(socket, request)
@@ -130,24 +138,29 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             raise answers.bad_handshake_method()
         if request.query.get("EIO") != "4":
             raise answers.unsupported_version()
+        address = self.admit(request)
+        socket = self._open(request, address, is_websocket=is_websocket)
+        if not is_websocket:
+            return answers.text(SEPARATOR.join(socket.take()))
+        try:
+            return await self.serve_websocket(socket, request, socket.read)
+        finally:
+            socket.close(Reason.TRANSPORT_CLOSE)
+
+    def admit(self, request: web.Request) -> str:
+        """The address of a client that may open a socket now; raises EngineError."""
         if self.is_draining:
             raise answers.draining()
         address = self._client_address(request)
         if 0 < self._max_per_address <= self._addresses[address]:
             self.observer.error("too_many_sockets")
             raise answers.too_many_sockets()
-        socket = self._open(request, address, is_websocket=is_websocket)
-        if not is_websocket:
-            return answers.text(SEPARATOR.join(socket.take()))
-        try:
-            return await self._serve_websocket(socket, request, socket.read)
-        finally:
-            socket.close(Reason.TRANSPORT_CLOSE)
+        return address
 
     def _open(self, request: web.Request, address: str, *, is_websocket: bool) -> EngineSocket:
         transport = "websocket" if is_websocket else "polling"
         socket = EngineSocket(self, self.generate_id(), address, transport)
-        socket.start(self._open_receiver(socket, _environ(request, address)))
+        socket.start(self._open_receiver(socket, environ_of(request, address)))
         hello = {
             "sid": socket.sid,
             "upgrades": [] if is_websocket or not self.allow_upgrades else ["websocket"],
@@ -155,21 +168,29 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             "pingTimeout": int(self.ping_timeout * 1000),
             "maxPayload": self.max_http_buffer_size,
         }
-        self.sockets[socket.sid] = socket
-        self._addresses[address] += 1
-        self.observer.socket_opened(transport)
+        self.register(socket)
         socket.enqueue(text_frame(b"0" + OrjsonCodec.dumps(hello).encode()))
         return socket
 
-    async def _serve_websocket(
+    def register(self, socket: EngineSocket) -> None:
+        """Count a new socket, and end it with the others; `forget` is called at its end."""
+        self.sockets[socket.sid] = socket
+        self._addresses[socket.address] += 1
+        self.observer.socket_opened(socket.transport)
+
+    async def serve_websocket(
         self,
         socket: EngineSocket,
         request: web.Request,
         serve: Callable[[WebSocket], Awaitable[None]],
+        *,
+        counts_pongs: bool = False,
     ) -> web.StreamResponse:
         """Accept a websocket, as the transport of `socket` or to be probed, until it ends."""
         try:
-            websocket = await WebSocket.accept(request, self.max_http_buffer_size)
+            websocket = await WebSocket.accept(
+                request, self.max_http_buffer_size, counts_pongs=counts_pongs
+            )
         except (ConnectionError, ValueError, web.HTTPBadRequest):
             raise answers.bad_request() from None
         try:
@@ -295,12 +316,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self.close_all()
 
 
-def _wants_websocket(request: web.Request) -> bool:
+def wants_websocket(request: web.Request) -> bool:
     upgrade = request.headers.get(hdrs.UPGRADE, "")
     return request.method == hdrs.METH_GET and upgrade.strip().lower() == "websocket"
 
 
-def _environ(request: web.Request, address: str) -> dict[str, str]:
+def environ_of(request: web.Request, address: str) -> dict[str, str]:
     """What a connect handler may ask of the handshake, under its WSGI names.
 
     No more than that is kept: headers can be a megabyte, and a client that never

@@ -108,6 +108,16 @@ class Peer:
     def _send(self, packet: bytes) -> None:
         self.socket.enqueue(text_frame(packet))
 
+    def _tell_connected(self) -> None:
+        self._send(packets.encode_connect(self.sid))
+
+    def _tell_refused(self, refusal: dict[str, Any]) -> None:
+        """Answer a CONNECT that the handler refused with `{message, data?}`."""
+        self._send(packets.encode_connect_error(refusal))
+
+    def _tell_disconnected(self) -> None:
+        self._send(packets.encode_disconnect())
+
     # Receiving
 
     def receive(self, data: bytes) -> None:
@@ -221,12 +231,12 @@ class Peer:
         if refusal is not None:
             self._leave(Reason.SERVER_DISCONNECT)
             server.rooms_index.forget_peer(self)
-            self._send(packets.encode_connect_error(refusal))
+            self._tell_refused(refusal)
             return
         self.is_connected = True
         if not self.has_left:
             held, self._held = self._held or [], None
-            self._send(packets.encode_connect(self.sid))
+            self._tell_connected()
             for frame in held:
                 self.socket.enqueue(frame)
 
@@ -265,7 +275,7 @@ class Peer:
         if self.has_left:
             return
         self._clear_queue()
-        self._send(packets.encode_disconnect())
+        self._tell_disconnected()
         self._leave(reason)
         self._put(_END, 0)
 

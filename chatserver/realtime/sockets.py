@@ -7,7 +7,7 @@ call after which nothing refers to the connection.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chatserver.realtime.driver import WebSocket, frame_payload
 from chatserver.realtime.protocol import (
@@ -68,6 +68,9 @@ class EngineSocket:
         "transport",
         "websocket",
     )
+
+    WEBSOCKET: ClassVar[str] = "websocket"  # the `transport` that a websocket is
+    PING: ClassVar[bytes] = PING_FRAME
 
     receiver: Receiver
     _timer: asyncio.TimerHandle
@@ -203,7 +206,7 @@ class EngineSocket:
         if self.closed:
             await websocket.finish(1000)
             return
-        self.websocket, self.transport = websocket, "websocket"
+        self.websocket, self.transport = websocket, self.WEBSOCKET
         self._release_poll()
         self.flush()
         while (data := await websocket.receive()) is not None:
@@ -282,7 +285,7 @@ class EngineSocket:
 
     def _send_ping(self) -> None:
         self._pong_due = True
-        self.enqueue(PING_FRAME)
+        self.enqueue(self.PING)
         self.flush()
         self._stalled_at = self._drained_bytes() if self.queued_bytes else None
         self._timer = self._engine.loop.call_later(self._engine.ping_timeout, self._check_pong)
