@@ -1,5 +1,7 @@
 """Puts the REST edge into an application."""
 
+from functools import cache
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
@@ -44,9 +46,15 @@ def setup_api(
     for route in ROUTES:
         add(route.method, route.path, Endpoint(route, api, parser).handle)
     if settings.server.serve_docs:
-        pages = DocumentPages(build_openapi(ROUTES))
+        pages = _document_pages()
         add(hdrs.METH_GET, "/api/openapi.json", pages.openapi)
         add(hdrs.METH_GET, "/api/docs", pages.docs)
     allow_origins(app, resources.values(), settings.cors.origins)
     edge = RestEdge(set(resources.values()), origins, metrics, lambda: readiness.draining)
     app.middlewares.append(edge.handle)
+
+
+@cache
+def _document_pages() -> DocumentPages:
+    """Made once a process, because it takes longer than all else of a node's start."""
+    return DocumentPages(build_openapi(ROUTES))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -55,18 +56,25 @@ async def is_current(engine: AsyncEngine) -> bool:
     A database that is ahead (a newer node migrated it) counts as current: migrations
     keep older nodes working.
     """
-    script = ScriptDirectory.from_config(_config())
+    newest, known = _revisions()
 
     def check(connection: Connection) -> bool:
         context = MigrationContext.configure(
             connection, opts={"version_table_schema": VERSION_SCHEMA}
         )
-        heads = context.get_current_heads()
-        known = {revision.revision for revision in script.walk_revisions()}
-        return bool(heads) and (set(heads) == set(script.get_heads()) or not set(heads) <= known)
+        heads = set(context.get_current_heads())
+        return bool(heads) and (heads == newest or not heads <= known)
 
     async with engine.connect() as connection:
         return await connection.run_sync(check)
+
+
+@cache
+def _revisions() -> tuple[frozenset[str], frozenset[str]]:
+    """The newest of this version of the server, and all; read from the files once."""
+    script = ScriptDirectory.from_config(_config())
+    known = frozenset(revision.revision for revision in script.walk_revisions())
+    return frozenset(script.get_heads()), known
 
 
 def _config() -> Config:
