@@ -23,9 +23,10 @@ SEPARATOR: Final = b"\x1e"
 # The most packets in the answer to one poll: clients built on python-engineio refuse
 # more.
 MAX_POLL_PACKETS: Final = 16
-# The most packets that one POST may bring. socket.io-client knows no such limit: it
-# sends all that was emitted in one turn in one POST.
-MAX_POST_PACKETS: Final = 16
+# The most packets that one POST may bring. It is no limit to honest clients, which send
+# all that was emitted in one turn in one POST: the size of the body is, and a full queue
+# holds the rest of the packets back.
+MAX_POST_PACKETS: Final = 4096
 # How long a poll waits while a websocket is being probed, in seconds.
 POLL_WHILE_PROBING: Final = 0.1
 

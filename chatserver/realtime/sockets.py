@@ -215,7 +215,7 @@ class EngineSocket:
             await self.wait_readable()
 
     async def upgrade(self, websocket: WebSocket) -> None:
-        """Probe `websocket` and, when the client says so, change over to it.
+        """Change over to `websocket` when the client says so, with or without a probe.
 
         When that does not happen in time, or with anything unexpected, only the
         websocket is closed and polling goes on.
@@ -236,7 +236,10 @@ class EngineSocket:
         await self.read(websocket)
 
     async def _answer_probe(self, websocket: WebSocket) -> bool:
-        if await websocket.receive() != PROBE:
+        first = await websocket.receive()
+        if first == UPGRADE:  # .NET's SocketIOClient does not probe
+            return True
+        if first != PROBE:
             return False
         websocket.write([PROBE_ANSWER])
         self._release_poll()  # the client waits for it before it sends UPGRADE

@@ -170,7 +170,7 @@ async def test_a_waiting_poll_is_answered_by_the_next_event(node: Node) -> None:
         (b"2", {}),
         (b"3\x1e", {}),
         (b"bAAAA", {}),
-        (b"\x1e".join([b"6"] * 17), {}),
+        (b"\x1e".join([b"6"] * 4097), {}),
         (b"4" + b"x" * 100_000, {}),
         (gzip.compress(b"6" + b"x" * 10_000, mtime=0), {"Content-Encoding": "gzip"}),
         (b'42["a"]', {}),  # an event before CONNECT
@@ -189,9 +189,14 @@ async def test_a_bad_post_is_refused_and_closes_the_session(
     await node.until_empty()
 
 
-async def test_sixteen_packets_in_one_post_are_taken(node: Node) -> None:
+async def test_everything_that_was_emitted_in_one_turn_may_come_in_one_post(node: Node) -> None:
     client = await node.polling()
-    await client.send(*["6"] * 16)
+    await client.connect()
+    await client.send(*(f'42{number}["join"]' for number in range(4096)))
+    acks: list[str] = []
+    while len(acks) < 4096:
+        acks += await client.receive()
+    assert [ack.partition("[")[0] for ack in acks] == [f"43{number}" for number in range(4096)]
 
 
 async def test_a_post_without_a_content_length_is_refused(node: Node) -> None:
@@ -308,6 +313,18 @@ async def test_an_upgrade_keeps_the_session_and_the_order(node: Node) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await client.probe()
     assert (await websocket.call("hello"))["ok"] is True
+
+
+async def test_an_upgrade_without_a_probe_is_taken(node: Node) -> None:
+    client = await node.polling()
+    await client.connect()
+    poll = asyncio.create_task(client.receive())
+    await asyncio.sleep(0.02)
+    websocket = await client.probe()
+    await websocket.send("5")
+    assert await poll == ["6"]
+    assert (await websocket.call("hello"))["ok"] is True
+    assert node.counts.open == {"polling": 0, "websocket": 1}
 
 
 async def test_polls_during_a_probe_come_back_soon(node: Node) -> None:
