@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import hdrs, web
 
-from chatserver.proxies import TrustedProxies
+from chatserver.proxies import TrustedProxies, own_origin
 
 X_FORWARDED_HOST = "X-Forwarded-Host"
 
@@ -12,9 +12,10 @@ X_FORWARDED_HOST = "X-Forwarded-Host"
 class OriginPolicy:
     """Lets the server's own origin and the configured ones call, and nobody else's pages.
 
-    Programs that are no browsers send no Origin and are not its concern. `Origin: null`
-    (a sandboxed frame, a local file) is never allowed, nor is anything but an exact
-    match: no suffixes, no wildcards.
+    Programs that are no browsers send no Origin and are not its concern. Only an exact
+    match is allowed, no suffixes, no wildcards, and `null` (a sandboxed frame, a local
+    file) only where it is configured. Some websocket clients name the scheme of the
+    websocket, as Apple's apps with Starscream do: `wss` then stands for `https`.
     """
 
     def __init__(self, origins: Sequence[str], trusted_proxies: Sequence[str] = ()) -> None:
@@ -23,7 +24,10 @@ class OriginPolicy:
 
     def allows(self, origin: str | None, own_origin: str) -> bool:
         """Whether a page of `origin` may call the server that it knows as `own_origin`."""
-        return origin is None or origin == own_origin or origin in self._origins
+        if origin is None or origin == own_origin or origin in self._origins:
+            return True
+        page = _page_origin(origin)
+        return page is not None and (page == own_origin or page in self._origins)
 
     def allows_request(self, request: web.Request) -> bool:
         """`allows` for a request; one with several Origin headers is refused."""
@@ -47,3 +51,10 @@ class OriginPolicy:
         return self._proxies.client_address(
             request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, ())
         )
+
+
+def _page_origin(origin: str) -> str | None:
+    """The origin for which one with a websocket's scheme stands; None for any other."""
+    scheme, separator, host = origin.partition("://")
+    page_scheme = {"ws": "http", "wss": "https"}.get(scheme)
+    return None if page_scheme is None or not separator else own_origin(page_scheme, host)

@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from chatserver.setting_formats import check_origin
 from chatserver.setting_sources import (
     SettingsError,
     apply_environ,
@@ -285,9 +286,7 @@ def _check_formats(settings: Settings) -> None:
     if settings.logging.format not in ("json", "console"):
         raise SettingsError("logging.format must be json or console")
     for origin in settings.cors.origins:
-        parts = _split(origin)
-        if parts is None or f"{parts.scheme}://{parts.netloc}" != origin:
-            raise SettingsError(f"cors.origins: {origin!r} is not an origin like https://host")
+        check_origin(origin)
     for prefix in settings.messages.media_origins:
         parts = _split(prefix)
         if parts is None or not parts.path:

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What everyone may use. They import nothing of the house but each other.
 LEAVES = {
-    *("errors", "models", "events", "settings", "setting_sources"),
+    *("errors", "models", "events", "settings", "setting_sources", "setting_formats"),
     *("auth", "jwks", "metrics", "tallies", "logs", "deadlines", "tasks"),
 }
 

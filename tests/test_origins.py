@@ -22,6 +22,33 @@ def test_nobody_elses_pages_may_call(origin: str) -> None:
     assert not POLICY.allows(origin, OWN)
 
 
+@pytest.mark.parametrize(
+    "origin", ["wss://chat.example.org", "wss://chat.example.org:443", "wss://www.example.org"]
+)
+def test_the_scheme_of_a_websocket_stands_for_that_of_its_page(origin: str) -> None:
+    assert POLICY.allows(origin, OWN)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["ws://chat.example.org", "wss://evil.example", "wss:chat.example.org", "wss", "wss://null"],
+)
+def test_the_scheme_of_a_websocket_opens_no_other_door(origin: str) -> None:
+    assert not POLICY.allows(origin, OWN)
+
+
+WEB_VIEWS = [
+    "capacitor://localhost", "ionic://localhost", "app://localhost", "tauri://localhost",
+    "http://tauri.localhost", "http://localhost", "file://", "null",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", WEB_VIEWS)
+def test_web_views_may_call_where_the_operator_lists_them(origin: str) -> None:
+    assert not POLICY.allows(origin, OWN)
+    assert OriginPolicy([origin]).allows(origin, OWN)
+
+
 def test_a_request_with_two_origins_is_refused() -> None:
     origins = [("Origin", "https://www.example.org")] * 2
     assert POLICY.allows_request(make_mocked_request("GET", "/", CIMultiDict(origins[:1])))

@@ -29,6 +29,19 @@ async def test_a_configured_origin_may_read_the_answers(start: Start) -> None:
     assert reply.headers["Vary"] == "Origin"
 
 
+@pytest.mark.parametrize("origin", ["capacitor://localhost", "http://tauri.localhost", "null"])
+async def test_a_configured_web_view_may_read_the_answers(start: Start, origin: str) -> None:
+    rest = await start(cors__origins=(origin,))
+    headers = {"Origin": origin}
+    reply = await rest.get(PATH, headers=headers)
+    preflight = await rest.call(
+        "OPTIONS", PATH, user=None, headers={**headers, "Access-Control-Request-Method": "GET"}
+    )
+    assert (reply.status, preflight.status) == (200, 200)
+    assert is_open_to(reply, origin)
+    assert is_open_to(preflight, origin)
+
+
 async def test_a_configured_origin_may_read_errors_too(start: Start) -> None:
     rest = await start(cors__origins=(PARTNER,))
     reply = await rest.get(PATH, user=None, headers={"Origin": PARTNER})
