@@ -107,10 +107,10 @@ def test_a_node_ends_within_fifteen_seconds_of_sigterm() -> None:
     assert server.drain_delay + server.shutdown_grace + RESERVE < 15
 
 
-def test_a_user_whose_network_breaks_is_offline_within_fifteen_seconds() -> None:
+def test_a_user_whose_network_falls_silent_is_offline_within_45_seconds() -> None:
     settings = load()
     heartbeat = settings.realtime.ping_interval + settings.realtime.ping_timeout
-    assert heartbeat + settings.presence.offline_grace + PRESENCE_TICK < 15
+    assert heartbeat + settings.presence.offline_grace + PRESENCE_TICK < 45
 
 
 @pytest.mark.parametrize(

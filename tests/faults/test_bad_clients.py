@@ -31,8 +31,8 @@ GIVEN_UP = 6 * CLOSED
 CALM_P99 = 1.0
 """Seconds; or three times what it is in peace, where the machine is too busy for that."""
 
-OFFLINE = 15.0
-"""Seconds after which everybody knows that somebody's network broke."""
+OFFLINE = 45.0
+"""Seconds after which everybody knows that somebody's network broke without a word."""
 
 CALM = 5.0
 """Seconds for which the crowd is measured without attackers."""
