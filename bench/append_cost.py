@@ -42,9 +42,9 @@ KEY = """
 """
 MESSAGE = """
     INSERT INTO chat.messages (
-        id, conversation_id, seq, rev, sender_user_id, message_type, content, client_msg_id,
-        created_at, updated_at
-    ) VALUES ($1, $2, $3, $4, $5, 'text', $6, $7, $8, $8)
+        id, conversation_id, seq, rev, sender_user_id, sender_role, message_type, content,
+        client_msg_id, created_at, updated_at
+    ) VALUES ($1, $2, $3, $4, $5, $9, 'text', $6, $7, $8, $8)
 """
 NEW_KEY = """
     INSERT INTO chat.message_keys (
@@ -80,7 +80,8 @@ async def in_a_transaction(connection: asyncpg.Connection, new: NewMessage) -> N
         assert row is not None
         assert await connection.fetchrow(KEY, where, who, key) is None
         seq, rev, at = row["last_seq"] + 1, row["rev"] + 1, row["at"]
-        await connection.execute(MESSAGE, new.id, where, seq, rev, who, new.content, key, at)
+        role = "client" if who == row["client_user_id"] else "owner"
+        await connection.execute(MESSAGE, new.id, where, seq, rev, who, new.content, key, at, role)
         await connection.execute(NEW_KEY, where, who, key, new.id, seq, new.digest)
         await connection.execute(CONVERSATION, where, seq, rev, at)
         (other,) = {row["client_user_id"], row["owner_user_id"]} - {who}
@@ -93,7 +94,7 @@ def message_of(person: Person) -> NewMessage:
         id=uuid7(),
         conversation_id=person.conversation_id,
         sender_id=person.user_id,
-        is_privileged=False,
+        voice=None,
         message_type=MessageType.TEXT,
         content="Is the flat still free?",
         media_url=None,

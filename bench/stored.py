@@ -62,12 +62,14 @@ FILL = (
     "INSERT INTO chat.unread_totals (user_id) SELECT id FROM core.users",
     """
     INSERT INTO chat.messages (
-        id, conversation_id, seq, rev, sender_user_id, content, created_at, updated_at
+        id, conversation_id, seq, rev, sender_user_id, sender_role, content, created_at,
+        updated_at
     )
     SELECT CAST(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
                 || '7' || lpad(to_hex(n.i % 4096), 3, '0')
                 || '8' || substr(md5(n.i::text || ' ' || m), 1, 15) AS uuid),
            n.id, m, m, CASE m % 2 WHEN 0 THEN n.client_id ELSE n.owner_id END,
+           CASE m % 2 WHEN 0 THEN 'client' ELSE 'owner' END,
            repeat('Is the flat still free? ', 1 + (n.i % 6)::integer), at, at
     FROM generate_series(1, :per) m
     CROSS JOIN numbered n

@@ -31,6 +31,7 @@ from chatserver.models import Principal, Role
 from chatserver.repositories import sync
 from chatserver.repositories.sync import Mark
 from chatserver.services.presence import PresenceService
+from chatserver.services.senders import SenderService
 from chatserver.services.sync import OpenState, SyncResult, SyncService
 from chatserver.settings import Settings
 
@@ -53,7 +54,10 @@ class Bench:
         presence = PresenceService(
             database, database, PresenceLeases(), Silent(), settings.presence
         )
-        self.service = SyncService(database, host, presence, max_answer_bytes=2**19, at_once=4)
+        senders = SenderService(database, host, settings.auth.user_cache_ttl)
+        self.service = SyncService(
+            database, host, presence, senders, max_answer_bytes=2**19, at_once=4
+        )
         self.principal = Principal(LANDLORD, Role.OWNER, datetime.now(UTC) + timedelta(hours=1))
         self.cursor: str | None = None
 

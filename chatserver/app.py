@@ -38,6 +38,7 @@ from chatserver.services.presence import PresenceService
 from chatserver.services.readiness import Readiness
 from chatserver.services.receipts import ReceiptService
 from chatserver.services.revocations import POLL_INTERVAL, RevocationService
+from chatserver.services.senders import SenderService
 from chatserver.services.sessions import SessionService
 from chatserver.services.sweeps import INTERVAL as SWEEP_TICK
 from chatserver.services.sweeps import SweepService
@@ -119,13 +120,17 @@ class Node:
             settings.presence,
             max_sockets=settings.realtime.max_sockets_per_user,
         )
-        self.conversations = ConversationService(requests, host, self.presence, self.publisher)
+        self.senders = SenderService(requests, host, settings.auth.user_cache_ttl)
+        self.conversations = ConversationService(
+            requests, host, self.presence, self.senders, self.publisher
+        )
         self.messages = MessageService(
             requests,
             self.writer,
             self.publisher,
             self.heads,
             backplane.limits,
+            self.senders,
             settings.messages,
         )
         self.receipts = ReceiptService(
@@ -135,6 +140,7 @@ class Node:
             requests,
             host,
             self.presence,
+            self.senders,
             max_answer_bytes=settings.realtime.max_queue_bytes // 2,
             at_once=max(1, pool.pool_size // 2),
         )

@@ -17,6 +17,20 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
+class SenderRole(StrEnum):
+    """What the sender of a message was in its conversation; the last two take no part."""
+
+    CLIENT = "client"
+    OWNER = "owner"
+    SERVICE = "service"
+    ADMIN = "admin"
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether the sender is neither of the two participants."""
+        return self in (SenderRole.SERVICE, SenderRole.ADMIN)
+
+
 class MessageType(StrEnum):
     TEXT = "text"
     IMAGE = "image"
@@ -67,14 +81,37 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """A user, as far as the host's `core.users` tells."""
+
+    id: UUID
+    first_name: str | None
+    last_name: str | None
+    profile_picture_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Who writes into conversations without taking part in them, and as what."""
+
+    role: SenderRole
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation; `content` is empty once it is deleted."""
+    """One message of a conversation; `content` is empty once it is deleted.
+
+    `sender` is there for one who takes no part in the conversation (`sender_role`): the
+    names of the participants are the conversation's.
+    """
 
     id: UUID
     conversation_id: UUID
     seq: int
     rev: int
     sender_id: UUID
+    sender_role: SenderRole
     message_type: MessageType
     content: str
     media_url: str | None
@@ -87,6 +124,7 @@ class Message:
     is_deleted: bool
     client_msg_id: UUID | None
     reply_to_seq: int | None
+    sender: User | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +135,6 @@ class Listing:
     title: str | None
     price: Decimal | None
     currency: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A participant, as far as the host's `core.users` tells."""
-
-    id: UUID
-    first_name: str | None
-    last_name: str | None
-    profile_picture_url: str | None
 
 
 @dataclass(frozen=True, slots=True)

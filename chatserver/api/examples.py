@@ -22,6 +22,8 @@ _MESSAGE: Final[dict[str, Any]] = {
     "seq": 1,
     "rev": 1,
     "sender_id": _TENANT,
+    "sender_role": "client",
+    "sender": None,
     "message_type": "text",
     "content": _TEXT,
     "media_url": None,

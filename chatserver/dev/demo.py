@@ -16,6 +16,7 @@ from chatserver.events import Event
 from chatserver.models import Principal, Role
 from chatserver.services.conversations import ConversationService
 from chatserver.services.presence import PresenceService
+from chatserver.services.senders import SenderService
 from chatserver.settings import PresenceSettings, Settings
 
 
@@ -132,7 +133,8 @@ async def open_demo_conversation(engine: AsyncEngine, settings: PresenceSettings
     async with database.transaction() as connection:
         host = await HostTables.inspect(connection)
     presence = PresenceService(database, database, PresenceLeases(), nobody, settings)
-    conversations = ConversationService(database, host, presence, nobody)
+    senders = SenderService(database, host, ttl=0.0)
+    conversations = ConversationService(database, host, presence, senders, nobody)
     tenant = Principal(TENANT.id, TENANT.role, datetime.max.replace(tzinfo=UTC))
     conversation, _ = await conversations.open(tenant, DEMO_LISTINGS[1].id)
     return conversation.id

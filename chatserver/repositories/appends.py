@@ -24,7 +24,7 @@ from uuid import UUID
 
 import asyncpg
 
-from chatserver.models import MessageType, Unread
+from chatserver.models import MessageType, SenderRole, Unread, Voice
 from chatserver.repositories.messages import made_at
 
 
@@ -32,13 +32,14 @@ from chatserver.repositories.messages import made_at
 class NewMessage:
     """A message to append; `id` (UUIDv7) is what it gets unless its time is far off.
 
-    `digest` stands for its body where a key is used again.
+    `voice` is who writes where the sender takes no part in the conversation; None:
+    then they may not. `digest` stands for its body where a key is used again.
     """
 
     id: UUID
     conversation_id: UUID
     sender_id: UUID
-    is_privileged: bool
+    voice: Voice | None
     message_type: MessageType
     content: str
     media_url: str | None
@@ -63,8 +64,8 @@ class Appended:
     """The outcome for one message.
 
     `message_id` is the first one's for a DUPLICATE, else the message's own; `seq`,
-    `rev`, `created_at` and `participants` (client, owner) mean something for a STORED
-    one. `unread` holds the counters of those who did not send it, once for each
+    `rev`, `created_at`, `participants` (client, owner) and `sender_role` mean something
+    for a STORED one. `unread` holds the counters of those who did not send it, once for each
     conversation of the batch: on its last message.
     """
 
@@ -74,18 +75,20 @@ class Appended:
     rev: int
     created_at: datetime
     participants: tuple[UUID, UUID]
+    sender_role: SenderRole | None
     unread: tuple[Unread, ...]
 
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_ROLES: dict[str | None, SenderRole | None] = {None: None, **{r.value: r for r in SenderRole}}
 
 _APPEND = """
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest(
-        $1::uuid[], $2::uuid[], $3::uuid[], $4::boolean[], $5::text[], $6::text[],
+        $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[],
         $7::text[], $8::bigint[], $9::uuid[], $10::bytea[]
     ) WITH ORDINALITY AS i (
-        id, conversation_id, sender_id, is_privileged, message_type, content,
+        id, conversation_id, sender_id, voice_role, message_type, content,
         media_url, reply_to_seq, client_msg_id, digest, ord
     )
 ), locked AS MATERIALIZED (
@@ -102,9 +105,14 @@ WITH input AS MATERIALIZED (
     SELECT
         i.*, l.client_user_id, l.owner_user_id, l.last_seq, l.rev, l.active_at,
         k.message_id AS first_id,
+        CASE i.sender_id
+            WHEN l.client_user_id THEN 'client'
+            WHEN l.owner_user_id THEN 'owner'
+            ELSE i.voice_role
+        END AS sender_role,
         CASE
             WHEN l.id IS NULL THEN 'not_found'
-            WHEN NOT i.is_privileged AND i.sender_id <> l.client_user_id
+            WHEN i.voice_role IS NULL AND i.sender_id <> l.client_user_id
                  AND i.sender_id <> l.owner_user_id THEN 'not_found'
             WHEN k.digest = i.digest THEN 'duplicate'
             WHEN k.digest IS NOT NULL THEN 'conflict'
@@ -152,12 +160,13 @@ WITH input AS MATERIALIZED (
     ) AS t
 ), stored AS (
     INSERT INTO chat.messages (
-        id, conversation_id, seq, rev, sender_user_id, message_type, content, media_url,
-        reply_to_seq, client_msg_id, created_at, updated_at
+        id, conversation_id, seq, rev, sender_user_id, sender_role, message_type, content,
+        media_url, reply_to_seq, client_msg_id, created_at, updated_at
     )
     SELECT
-        message_id, conversation_id, new_seq, new_rev, sender_id, message_type::chat.message_type,
-        content, media_url, reply_to_seq, client_msg_id, created_at, created_at
+        message_id, conversation_id, new_seq, new_rev, sender_id, sender_role,
+        message_type::chat.message_type, content, media_url, reply_to_seq, client_msg_id,
+        created_at, created_at
     FROM numbered
     WHERE outcome = 'stored'
 ), keyed AS (
@@ -203,7 +212,7 @@ WITH input AS MATERIALIZED (
 -- messages here, it would be looked through once for each of them.
 SELECT
     outcome, coalesce(first_id, nullif(message_id, id)) AS other_id, new_seq, new_rev,
-    created_at, client_user_id, owner_user_id,
+    created_at, client_user_id, owner_user_id, sender_role,
     CASE ord WHEN 1 THEN ARRAY(
         SELECT (conversation_id, user_id, unread_count) FROM counted
     ) END AS counted,
@@ -229,7 +238,7 @@ async def append_messages(
         [new.id for new in batch],
         [new.conversation_id for new in batch],
         [new.sender_id for new in batch],
-        [new.is_privileged for new in batch],
+        [new.voice and new.voice.role.value for new in batch],
         [new.message_type.value for new in batch],
         [new.content for new in batch],
         [new.media_url for new in batch],
@@ -254,6 +263,7 @@ async def append_messages(
                 rev=row["new_rev"],
                 created_at=row["created_at"],
                 participants=(row["client_user_id"], row["owner_user_id"]),
+                sender_role=_ROLES[row["sender_role"]],
                 unread=tuple(unread.pop(new.conversation_id, ())) if is_stored else (),
             )
         )

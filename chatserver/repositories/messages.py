@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chatserver.models import Message, MessageStatus, MessageType
+from chatserver.models import Message, MessageStatus, MessageType, SenderRole
 
 # When each of those who did not send the message said that they hold it, and that
 # they read it: of the log of cursor moves, the first that reached its number.
@@ -34,10 +34,17 @@ RECEIPTS = """
     ) receipt
 """
 
+# A node of the version before stores no role: it follows from the conversation's columns.
 COLUMNS = """
     m.id, m.conversation_id, m.seq, m.rev, m.sender_user_id, m.message_type, m.content,
     m.media_url, m.reply_to_seq, m.client_msg_id, m.created_at, m.updated_at,
-    m.edited_at, m.is_deleted
+    m.edited_at, m.is_deleted,
+    coalesce(m.sender_role, (
+        SELECT CASE m.sender_user_id
+            WHEN client_user_id THEN 'client' WHEN owner_user_id THEN 'owner' ELSE 'service'
+        END
+        FROM chat.conversations WHERE id = m.conversation_id
+    )) AS sender_role
 """
 
 # The time in a message's id and its created_at differ by less than this (`appends` sees
@@ -49,7 +56,10 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
 
 
 def message_from_row(row: Row[Any]) -> Message:
-    """A message from a row of COLUMNS and, of RECEIPTS, `delivered_at` and `read_at`."""
+    """A message from a row of COLUMNS and, of RECEIPTS, `delivered_at` and `read_at`.
+
+    Without its `sender`, who is the host's.
+    """
     if row.read_at is not None:
         status = MessageStatus.READ
     elif row.delivered_at is not None:
@@ -62,6 +72,7 @@ def message_from_row(row: Row[Any]) -> Message:
         seq=row.seq,
         rev=row.rev,
         sender_id=row.sender_user_id,
+        sender_role=SenderRole(row.sender_role),
         message_type=MessageType(row.message_type),
         content=row.content,
         media_url=row.media_url,

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatserver.db.host import HostTables
-from chatserver.models import Listing
+from chatserver.models import Listing, User
 
 _EXISTS = text("SELECT EXISTS (SELECT FROM core.users WHERE id = :id)")
 
@@ -29,6 +29,21 @@ async def list_missing(connection: AsyncConnection, user_ids: Collection[UUID]) 
     """Those of `user_ids` who do not exist."""
     result = await connection.execute(_MISSING, {"ids": list(user_ids)})
     return [row.id for row in result]
+
+
+def users_query(host: HostTables) -> Any:
+    """The statement for `get_users`; it depends on the columns of the host's table."""
+    return text(f"""
+        SELECT u.id, {host.select("users", "u", "live")} FROM core.users u WHERE u.id = ANY (:ids)
+    """)
+
+
+async def get_users(
+    connection: AsyncConnection, query: Any, user_ids: Collection[UUID]
+) -> dict[UUID, User]:
+    """Those of `user_ids` who exist, by their ids."""
+    result = await connection.execute(query, {"ids": list(user_ids)})
+    return {row.id: User(*row) for row in result}
 
 
 @dataclass(frozen=True, slots=True)

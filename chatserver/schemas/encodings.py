@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 
 from chatserver.models import Message
-from chatserver.schemas.objects import dump_message
+from chatserver.schemas.objects import dump_message, dump_user
 
 MAX_KEPT: Final = 1000
 
@@ -41,6 +41,8 @@ def _encode(message: Message) -> bytes:
             "seq": message.seq,
             "rev": message.rev,
             "sender_id": message.sender_id,
+            "sender_role": message.sender_role.value,
+            "sender": None if message.sender is None else dump_user(message.sender),
             "message_type": message.message_type.value,
             "content": message.content,
             "media_url": message.media_url,

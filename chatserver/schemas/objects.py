@@ -15,6 +15,7 @@ from chatserver.models import (
     MessageStatus,
     MessageType,
     Presence,
+    SenderRole,
     User,
 )
 from chatserver.schemas.base import Boolean, Integer, Schema, Timestamp, timestamp
@@ -32,12 +33,31 @@ class AttachmentSchema(Schema):
     thumbnail_url = fields.String(required=True, allow_none=True)
 
 
+class UserSchema(Schema):
+    id = fields.UUID(required=True)
+    first_name = fields.String(required=True, allow_none=True)
+    last_name = fields.String(required=True, allow_none=True)
+    profile_picture_url = fields.String(required=True, allow_none=True)
+
+
 class MessageSchema(Schema):
     id = fields.UUID(required=True)
     conversation_id = fields.UUID(required=True)
     seq = Integer(required=True, metadata={"description": "1, 2, 3 … without a gap"})
     rev = Integer(required=True, metadata={"description": "The change that it last got"})
     sender_id = fields.UUID(required=True)
+    sender_role = fields.Enum(
+        SenderRole,
+        by_value=True,
+        required=True,
+        metadata={"description": "`service` and `admin` write without taking part"},
+    )
+    sender = fields.Nested(
+        UserSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "null for a participant, whose names the conversation has"},
+    )
     message_type = fields.Enum(MessageType, by_value=True, required=True)
     content = fields.String(required=True)
     media_url = fields.String(required=True, allow_none=True)
@@ -58,13 +78,6 @@ class ListingSchema(Schema):
     title = fields.String(required=True, allow_none=True)
     price = fields.Float(required=True, allow_none=True)
     currency = fields.String(required=True, allow_none=True)
-
-
-class UserSchema(Schema):
-    id = fields.UUID(required=True)
-    first_name = fields.String(required=True, allow_none=True)
-    last_name = fields.String(required=True, allow_none=True)
-    profile_picture_url = fields.String(required=True, allow_none=True)
 
 
 class PeerPresenceSchema(Schema):
@@ -140,6 +153,8 @@ def dump_message(message: Message) -> dict[str, Any]:
         "seq": message.seq,
         "rev": message.rev,
         "sender_id": str(message.sender_id),
+        "sender_role": message.sender_role.value,
+        "sender": None if message.sender is None else dump_user(message.sender),
         "message_type": message.message_type.value,
         "content": message.content,
         "media_url": message.media_url,
@@ -176,8 +191,8 @@ def dump_conversation(conversation: Conversation) -> dict[str, Any]:
         "peer_read_seq": conversation.peer_read_seq,
         "peer_delivered_seq": conversation.peer_delivered_seq,
         "listing": _dump_listing(conversation.listing),
-        "client": _dump_user(conversation.client),
-        "owner": _dump_user(conversation.owner),
+        "client": dump_user(conversation.client),
+        "owner": dump_user(conversation.owner),
         "last_message": None if last is None else dump_message(last),
         "peer_presence": None
         if peer is None
@@ -202,7 +217,7 @@ def _dump_listing(listing: Listing) -> dict[str, Any]:
     }
 
 
-def _dump_user(user: User) -> dict[str, Any]:
+def dump_user(user: User) -> dict[str, Any]:
     return {
         "id": str(user.id),
         "first_name": user.first_name,

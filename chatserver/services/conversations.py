@@ -16,6 +16,7 @@ from chatserver.repositories import conversations, users
 from chatserver.repositories.conversations import ConversationViews
 from chatserver.services.access import access_conversation
 from chatserver.services.presence import PresenceService
+from chatserver.services.senders import SenderService
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,14 @@ class ConversationService:
         database: Database,
         host: HostTables,
         presence: PresenceService,
+        senders: SenderService,
         publisher: Publisher,
     ) -> None:
         self._database = database
         self._views = ConversationViews(host)
         self._listing_query = users.listing_query(host)
         self._presence = presence
+        self._senders = senders
         self._publisher = publisher
 
     async def open(self, principal: Principal, listing_id: UUID) -> tuple[Conversation, bool]:
@@ -104,6 +107,7 @@ class ConversationService:
                 archived=archived,
                 after=after,
             )
+            found = await self._senders.fill_in_views(connection, found)
         page = found[:limit]
         following = None
         if len(found) > limit:
@@ -136,10 +140,11 @@ class ConversationService:
     async def _view(
         self, connection: AsyncConnection, conversation_id: UUID, viewers: Sequence[UUID]
     ) -> dict[UUID, Conversation]:
-        return {
-            viewer: (await self._views.get(connection, viewer, [conversation_id]))[0]
-            for viewer in viewers
-        }
+        views = [
+            (await self._views.get(connection, viewer, [conversation_id]))[0] for viewer in viewers
+        ]
+        filled = await self._senders.fill_in_views(connection, views)
+        return dict(zip(viewers, filled, strict=True))
 
     async def _with_presence(self, views: dict[UUID, Conversation]) -> dict[UUID, Conversation]:
         filled = await self._presence.fill_in(list(views.values()))

@@ -30,6 +30,7 @@ from chatserver.repositories.conversations import Membership
 from chatserver.services.access import access_conversation, access_message, lock_conversation
 from chatserver.services.content import clean_media_url, clean_text
 from chatserver.services.hints import HeadHints
+from chatserver.services.senders import SenderService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import MessageSettings
 
@@ -86,6 +87,7 @@ class MessageService:
         publisher: Publisher,
         heads: HeadHints,
         rate_limits: Limits,
+        senders: SenderService,
         settings: MessageSettings,
     ) -> None:
         self._database = database
@@ -93,6 +95,7 @@ class MessageService:
         self._publisher = publisher
         self._heads = heads
         self._rate_limits = rate_limits
+        self._senders = senders
         self._settings = settings
 
     async def send(self, principal: Principal, conversation_id: UUID, draft: Draft) -> Sent:
@@ -113,7 +116,7 @@ class MessageService:
                 id=uuid7(),
                 conversation_id=conversation_id,
                 sender_id=principal.user_id,
-                is_privileged=principal.is_privileged,
+                voice=await self._senders.voice(principal),
                 message_type=draft.message_type,
                 content=content,
                 media_url=media_url,
@@ -130,7 +133,7 @@ class MessageService:
 
     async def get(self, principal: Principal, message_id: UUID) -> Message:
         async with self._database.reads() as connection:
-            return await access_message(connection, principal, message_id)
+            return await self._access(connection, principal, message_id)
 
     async def history(
         self,
@@ -159,6 +162,7 @@ class MessageService:
                 before_seq=before_seq,
                 after_seq=after_seq,
             )
+            page = await self._senders.fill_in(connection, page)
         return History(page[:limit], has_more=len(page) > limit)
 
     async def edit(self, principal: Principal, message_id: UUID, content: str) -> Message:
@@ -177,7 +181,7 @@ class MessageService:
             rev = membership.rev + 1
             await messages.replace_content(connection, message, content=text, rev=rev, at=at)
             await conversations.touch(connection, membership.id, rev=rev, at=at)
-            edited = await access_message(connection, principal, message_id)
+            edited = await self._access(connection, principal, message_id)
         self._publisher.publish(MessageUpdated(edited, membership.participants))
         return edited
 
@@ -199,10 +203,17 @@ class MessageService:
                 connection, membership.id, sender_id=message.sender_id, seq=message.seq
             )
             await conversations.touch(connection, membership.id, rev=rev, at=at)
-            deleted = await access_message(connection, principal, message_id)
+            deleted = await self._access(connection, principal, message_id)
         self._publisher.publish(MessageDeleted(deleted, membership.participants))
         for user_id, count, total, version in unread:
             self._publisher.publish(UnreadChanged(user_id, membership.id, count, total, version))
+
+    async def _access(
+        self, connection: AsyncConnection, principal: Principal, message_id: UUID
+    ) -> Message:
+        """As `access_message`, with its sender filled in."""
+        found = await access_message(connection, principal, message_id)
+        return (await self._senders.fill_in(connection, [found]))[0]
 
     @asynccontextmanager
     async def _lock_message(
@@ -220,7 +231,7 @@ class MessageService:
                 membership = await lock_conversation(connection, principal, found.conversation_id)
                 locked.append(membership.id)
                 # Read again: what was read before the lock may be stale.
-                message = await access_message(connection, principal, message_id)
+                message = await self._access(connection, principal, message_id)
                 yield connection, membership, message
         except (Unavailable, asyncio.CancelledError):
             self._heads.doubt(locked)

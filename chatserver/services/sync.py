@@ -16,6 +16,7 @@ from chatserver.repositories.conversations import ConversationViews, Membership
 from chatserver.repositories.sync import Changed, Changes, Held, Mark, Snapshot
 from chatserver.services.access import may_access
 from chatserver.services.presence import PresenceService
+from chatserver.services.senders import SenderService
 from chatserver.services.sync_cursors import Cursor, cursor_scope, decode_cursor, encode_cursor
 
 RETRY_AFTER: Final = 1.0
@@ -86,6 +87,7 @@ class SyncService:
         database: Database,
         host: HostTables,
         presence: PresenceService,
+        senders: SenderService,
         *,
         max_answer_bytes: int,
         at_once: int,
@@ -93,6 +95,7 @@ class SyncService:
         self._database = database.lane(at_once, PATIENCE, **sync.SNAPSHOT_OPTIONS)
         self._views = ConversationViews(host)
         self._presence = presence
+        self._senders = senders
         self._max_bytes = max_answer_bytes // 2
 
     async def sync(
@@ -154,6 +157,7 @@ class SyncService:
         changes |= await self._list_changes(connection, ahead, open)
         ids = {*changed.ids, *changes}
         views = await self._views.get(connection, principal.user_id, list(ids)) if ids else []
+        views = await self._senders.fill_in_views(connection, views)
         return _Found(
             snapshot=snapshot,
             asked=asked,
@@ -173,7 +177,10 @@ class SyncService:
         if not ahead:
             return {}
         held = [Held(one.id, open[one.id].seq, open[one.id].rev, one.lifetime) for one in ahead]
-        return await sync.list_changes(connection, held, max_bytes=self._max_bytes)
+        changes = await sync.list_changes(connection, held, max_bytes=self._max_bytes)
+        for found in changes.values():
+            found.messages = await self._senders.fill_in(connection, found.messages)
+        return changes
 
     async def _with_presence(self, items: Sequence[SyncedConversation]) -> list[SyncedConversation]:
         views = await self._presence.fill_in([item.conversation for item in items])
@@ -277,4 +284,6 @@ def _size(view: Conversation) -> int:
     if view.last_message is not None:
         size += _MESSAGE_BYTES
         texts += [view.last_message.content, view.last_message.media_url]
+        if (sender := view.last_message.sender) is not None:
+            texts += [sender.first_name, sender.last_name, sender.profile_picture_url]
     return size + 2 * sum(len(text.encode()) for text in texts if text)

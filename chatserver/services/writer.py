@@ -202,12 +202,15 @@ def _key(new: NewMessage) -> object | None:
 
 
 def _message(new: NewMessage, stored: Appended) -> Message:
+    role, voice = stored.sender_role, new.voice
+    assert role is not None
     return Message(
         id=stored.message_id,
         conversation_id=new.conversation_id,
         seq=stored.seq,
         rev=stored.rev,
         sender_id=new.sender_id,
+        sender_role=role,
         message_type=new.message_type,
         content=new.content,
         media_url=new.media_url,
@@ -220,4 +223,5 @@ def _message(new: NewMessage, stored: Appended) -> Message:
         is_deleted=False,
         client_msg_id=new.client_msg_id,
         reply_to_seq=new.reply_to_seq,
+        sender=voice.user if voice is not None and role is voice.role else None,
     )

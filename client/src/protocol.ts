@@ -9,6 +9,9 @@
 /** What a message carries; `system` messages come from the host application. */
 export type MessageType = "text" | "image" | "document" | "system";
 
+/** What the sender of a message is in its conversation; `service` and `admin` take no part. */
+export type SenderRole = "client" | "owner" | "service" | "admin";
+
 /** How far a message has come with its recipient. */
 export type MessageStatus = "sent" | "delivered" | "read";
 
@@ -34,6 +37,9 @@ export interface Message {
   /** The conversation's revision that last changed this row. */
   rev: number;
   sender_id: string;
+  sender_role: SenderRole;
+  /** Who `service` or `admin` is; null for a participant, whose names the conversation has. */
+  sender: User | null;
   message_type: MessageType;
   content: string;
   media_url: string | null;
@@ -57,7 +63,7 @@ export interface Listing {
   currency: string | null;
 }
 
-/** A participant, as far as the host application tells. */
+/** A user, as far as the host application tells. */
 export interface User {
   id: string;
   first_name: string | null;

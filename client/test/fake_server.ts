@@ -104,6 +104,7 @@ export class FakeServer {
     const message: Message = {
       id: `m${this.#changes}-${draft.conversation_id}`, conversation_id: draft.conversation_id,
       seq: stored.messages.length + 1, rev: this.#touch(stored, at), sender_id: userId,
+      sender_role: userId === TENANT ? "client" : "owner", sender: null,
       message_type: draft.message_type ?? "text", content: draft.content ?? "", media_url: draft.media_url ?? null,
       attachment: null, status: "sent", created_at: at, updated_at: at, delivered_at: null, read_at: null,
       edited_at: null, is_deleted: false, client_msg_id: draft.client_msg_id ?? null,

@@ -273,8 +273,9 @@ class Fetched:
 
 
 COMPARED = (
-    "id", "seq", "rev", "sender_id", "message_type", "content", "media_url", "created_at",
-    "edited_at", "updated_at", "is_deleted", "client_msg_id", "reply_to_seq",
+    "id", "seq", "rev", "sender_id", "sender_role", "sender", "message_type", "content",
+    "media_url", "created_at", "edited_at", "updated_at", "is_deleted",
+    "client_msg_id", "reply_to_seq",
 )  # fmt: skip
 
 

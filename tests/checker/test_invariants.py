@@ -78,8 +78,9 @@ def wire(row: MessageRow) -> dict[str, Any]:
     """A message as a client gets it."""
     return {
         "id": row.id, "conversation_id": CHAT, "seq": row.seq, "rev": row.rev,
-        "sender_id": row.sender, "message_type": "text", "content": row.content,
-        "media_url": None, "created_at": str(row.created_at), "updated_at": "", "edited_at": None,
+        "sender_id": row.sender, "sender_role": "client", "sender": None,
+        "message_type": "text", "content": row.content, "media_url": None,
+        "created_at": str(row.created_at), "updated_at": "", "edited_at": None,
         "is_deleted": row.is_deleted, "client_msg_id": row.key, "reply_to_seq": None,
         "status": "sent",
     }  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from marshmallow import fields
 
 from chatserver import errors
-from chatserver.models import MessageStatus, MessageType
+from chatserver.models import MessageStatus, MessageType, SenderRole
 from chatserver.schemas import events, objects, sync
 from chatserver.schemas.base import Boolean, Integer, Timestamp
 from tests.kit.app import running_server
@@ -32,7 +32,7 @@ OBJECTS: Mapping[str, type[ma.Schema]] = {
 }
 
 NAMES = {schema: name for name, schema in OBJECTS.items()}
-ENUMS = {MessageType: "MessageType", MessageStatus: "MessageStatus"}
+ENUMS = {kind: kind.__name__ for kind in (MessageType, MessageStatus, SenderRole)}
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ def test_an_object_has_the_members_of_its_schema(protocol: Protocol, name: str) 
 
 
 def test_the_enumerations_have_the_same_values(protocol: Protocol) -> None:
-    assert protocol.union("MessageType") == set(MessageType)
-    assert protocol.union("MessageStatus") == set(MessageStatus)
+    for kind, name in ENUMS.items():
+        assert protocol.union(name) == set(kind), name
 
 
 def test_every_code_of_an_error_is_known(protocol: Protocol) -> None:

@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from chatserver.db import migrations
 from chatserver.db.engine import create_engine
-from chatserver.models import MessageType, Role
+from chatserver.models import MessageType, Role, User
 from tests.kit.services import connected, running_node
 
-HEAD = "0004"
+HEAD = "0006"
 
 TABLES = {
     "alembic_version",
@@ -143,6 +143,24 @@ async def test_the_functions_and_the_view_of_the_seed_are_right_for_both_viewers
         assert row.unread_count == 5
         assert row.last_message_created_at < row.last_message_at
         assert (row.listing_title, row.client_first_name) == ("A flat", "Tenant")
+
+
+async def test_messages_from_before_senders_had_roles_get_them(database_url: str) -> None:
+    """And those that a node of the version before stores beside the new ones have theirs."""
+    async with running_node(database_url) as node:
+        chat = await node.add_chat()
+        admin = await node.add_user(Role.ADMIN, "Ana")
+        for person in (chat.client, chat.owner, admin):
+            await node.send(person, chat)
+        await node.sql("UPDATE chat.messages SET sender_role = NULL")
+        before = await node.all_messages(chat.owner, chat)
+        await migrations.downgrade(database_url, "0005")
+        await migrations.upgrade(database_url)
+        rows = await node.sql("SELECT sender_role FROM chat.messages ORDER BY seq")
+        assert [row.sender_role for row in rows] == ["client", "owner", "service"]
+        assert await node.all_messages(chat.owner, chat) == before
+        assert [message.sender_role for message in before] == ["client", "owner", "service"]
+        assert before[-1].sender == User(admin.user_id, "Ana", None, None)
 
 
 async def test_a_conversation_without_messages_is_in_the_view(database_url: str) -> None:

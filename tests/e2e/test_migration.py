@@ -20,7 +20,7 @@ from tests.kit.loads import Load, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, run, serving
 from tests.kit.services import connected, eventually
 
-OLD: Final = "0002"
+OLD: Final = "0005"
 """What the older node knows. Raise it when the server cannot send without a later one."""
 
 

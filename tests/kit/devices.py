@@ -24,7 +24,12 @@ async def sync_service(node: Node, max_answer_bytes: int = 2**19) -> SyncService
     async with node.database.transaction() as connection:
         host = await HostTables.inspect(connection)
     return SyncService(
-        node.database, host, node.presence, max_answer_bytes=max_answer_bytes, at_once=4
+        node.database,
+        host,
+        node.presence,
+        node.senders,
+        max_answer_bytes=max_answer_bytes,
+        at_once=4,
     )
 
 

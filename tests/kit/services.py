@@ -28,6 +28,7 @@ from chatserver.services.messages import Draft, MessageService, Sent
 from chatserver.services.presence import PresenceService
 from chatserver.services.receipts import ReceiptService
 from chatserver.services.revocations import RevocationService
+from chatserver.services.senders import SenderService
 from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
@@ -92,13 +93,17 @@ class Node:
             settings.presence,
             max_sockets=settings.realtime.max_sockets_per_user,
         )
-        self.conversations = ConversationService(database, host, self.presence, self.publisher)
+        self.senders = SenderService(database, host, settings.auth.user_cache_ttl)
+        self.conversations = ConversationService(
+            database, host, self.presence, self.senders, self.publisher
+        )
         self.messages = MessageService(
             database,
             self.writer,
             self.publisher,
             self.heads,
             RateLimits(settings.rate_limit.messages),
+            self.senders,
             settings.messages,
         )
         self.receipts = ReceiptService(

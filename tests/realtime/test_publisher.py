@@ -20,6 +20,7 @@ from chatserver.models import (
     MessageStatus,
     MessageType,
     Presence,
+    SenderRole,
     User,
 )
 from chatserver.realtime.publisher import BURST, SocketPublisher
@@ -41,6 +42,7 @@ def message(seq: int = 1) -> Message:
         seq=seq,
         rev=seq,
         sender_id=TENANT,
+        sender_role=SenderRole.CLIENT,
         message_type=MessageType.TEXT,
         content="hello",
         media_url=None,

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from chatserver.models import MessageType, Principal
+from chatserver.models import MessageType, Principal, SenderRole, User, Voice
 from chatserver.repositories import appends
 from chatserver.repositories.appends import (
     Appended,
@@ -43,7 +43,7 @@ def new(chat: Chat | UUID, sender: Principal, key: UUID | None = None, **parts: 
         id=uuid7(),
         conversation_id=chat.id if isinstance(chat, Chat) else chat,
         sender_id=sender.user_id,
-        is_privileged=False,
+        voice=None,
         message_type=MessageType.TEXT,
         content="hello",
         media_url=None,
@@ -52,6 +52,10 @@ def new(chat: Chat | UUID, sender: Principal, key: UUID | None = None, **parts: 
         digest=b"a" * 16,
     )
     return replace(message, **parts)
+
+
+def voice(person: Principal, role: SenderRole = SenderRole.SERVICE) -> Voice:
+    return Voice(role, User(person.user_id, None, None, None))
 
 
 def outcomes(appended: list[Appended]) -> list[Outcome]:
@@ -115,7 +119,7 @@ async def test_each_message_is_judged_for_itself(
             new(chat, chat.client, reply_to_seq=1),
             new(chat, chat.client, reply_to_seq=2),
             new(chat, chat.client, reply_to_seq=0),
-            new(chat, stranger, is_privileged=True),
+            new(chat, stranger, voice=voice(stranger)),
         ],
     )
     assert outcomes(appended) == [
@@ -152,9 +156,31 @@ async def test_a_privileged_senders_message_counts_for_both(
     node: Node, connection: asyncpg.Connection
 ) -> None:
     chat, service = await node.add_chat(), await node.add_user()
-    (appended,) = await append_messages(connection, [new(chat, service, is_privileged=True)])
+    (appended,) = await append_messages(connection, [new(chat, service, voice=voice(service))])
     assert {each.user_id for each in appended.unread} == {each.user_id for each in chat.people}
     assert await find_faults(node.database) == {}
+
+
+async def test_the_role_of_a_sender_is_what_they_are_in_the_conversation(
+    node: Node, connection: asyncpg.Connection
+) -> None:
+    """Whatever else they are: an admin who rents a flat is its client."""
+    chat, other = await node.add_chat(), await node.add_user()
+    admin, service = SenderRole.ADMIN, SenderRole.SERVICE
+    appended = await append_messages(
+        connection,
+        [
+            new(chat, chat.client),
+            new(chat, chat.owner),
+            new(chat, other, voice=voice(other, admin)),
+            new(chat, other, voice=voice(other, service)),
+            new(chat, chat.client, voice=voice(chat.client, admin)),
+        ],
+    )
+    roles = ["client", "owner", "admin", "service", "client"]
+    assert [each.sender_role for each in appended] == roles
+    rows = await node.sql("SELECT sender_role FROM chat.messages ORDER BY seq")
+    assert [row.sender_role for row in rows] == roles
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.models import Message, MessageStatus, MessageType
+from chatserver.models import Message, MessageStatus, MessageType, SenderRole
 from chatserver.schemas import encodings
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.schemas.objects import dump_message
@@ -20,6 +20,7 @@ SENT = Message(
     seq=1,
     rev=1,
     sender_id=uuid4(),
+    sender_role=SenderRole.CLIENT,
     message_type=MessageType.TEXT,
     content="hello",
     media_url=None,

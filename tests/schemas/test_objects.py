@@ -41,7 +41,7 @@ def model(kind: type[Any], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[
     return st.builds(kind, **{**parts, **more})
 
 
-MESSAGES = model(models.Message)
+MESSAGES = model(models.Message, sender=st.none() | model(models.User))
 PRESENCES = model(models.Presence)
 CONVERSATIONS = model(
     models.Conversation,

@@ -178,6 +178,7 @@ async def test_others_see_nothing_and_the_host_sees_all(node: Node, chat: Chat) 
     view = await node.view(await node.add_user(Role.SERVICE), chat)
     assert (view.last_seq, view.unread_count, view.read_seq) == (1, 0, 0)
     assert (view.peer_read_seq, view.peer_delivered_seq, view.peer_presence) == (0, 0, None)
+    assert (view.client.first_name, view.owner.first_name) == ("Tenant", "Landlord")
 
 
 async def test_a_listing_is_shown_as_it_is_now_and_its_snapshot_once_it_is_gone(

@@ -26,7 +26,7 @@ def new(chat: Chat, content: str = "hello", key: UUID | None = None) -> NewMessa
         id=uuid7(),
         conversation_id=chat.id,
         sender_id=chat.client.user_id,
-        is_privileged=False,
+        voice=None,
         message_type=MessageType.TEXT,
         content=content,
         media_url=None,
