@@ -18,6 +18,7 @@ from chatserver.services.receipts import ReceiptService
 from chatserver.services.revocations import RevocationService
 from chatserver.services.sessions import SessionService
 from chatserver.services.sync import SyncService
+from chatserver.settings import Settings
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)
@@ -44,6 +45,7 @@ class Api:
     services: ApiServices
     metrics: Metrics
     readiness: Readiness
+    settings: Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from chatserver.api import operations
+from chatserver.api import config, operations
 from chatserver.schemas import notices, objects, requests, revocations, sync
 from chatserver.schemas.base import Schema
 
@@ -108,6 +108,7 @@ EXAMPLES: Final[Mapping[type[Schema], Mapping[str, Any]]] = {
         "data": {"kind": "maintenance"},
     },
     notices.AcceptedSchema: {"status": "accepted"},
+    config.ConfigSchema: {"max_length": 5000, "edit_window": 900.0, "max_packet_bytes": 131072},
     operations.HealthSchema: {"status": "ok"},
     operations.ReadinessSchema: {
         "status": "ready",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chatserver.api import control, conversations, messages, operations, users
+from chatserver.api import config, control, conversations, messages, operations, users
 from chatserver.api.calls import Handler
 from chatserver.api.problems import RequestTimeout
 from chatserver.errors import (
@@ -245,6 +245,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         (Answer(200, objects.PresenceSchema, description="Best effort."),),
         "Ask whether somebody whom the caller talks to is online",
         USERS,
+    ),
+    Route(
+        "GET",
+        "/api/chat/config",
+        config.get_config,
+        (Answer(200, config.ConfigSchema, description="The same for everybody."),),
+        "Limits that a page must know",
+        USERS,
+        is_public=True,
     ),
     Route(
         "POST",

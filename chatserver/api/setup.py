@@ -38,7 +38,7 @@ def setup_api(
         if method == hdrs.METH_GET:
             resources[path].add_route(hdrs.METH_HEAD, handler)
 
-    api = Api(services, metrics, readiness)
+    api = Api(services, metrics, readiness, settings)
     parser = RequestParser(
         max_body_bytes=settings.server.max_body_bytes,
         body_timeout=settings.server.request_timeout,

@@ -103,6 +103,13 @@ export interface Conversation {
   peer_presence: PeerPresence | null;
 }
 
+/** `GET /api/chat/config`: what the server lets a client send; seconds, characters, bytes. */
+export interface ServerConfig {
+  max_length: number;
+  edit_window: number;
+  max_packet_bytes: number;
+}
+
 /** The codes of errors; a newer server may know more. */
 export type ErrorCode =
   | "unauthorized"

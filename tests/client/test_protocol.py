@@ -11,6 +11,7 @@ import pytest
 from marshmallow import fields
 
 from chatserver import errors
+from chatserver.api.config import ConfigSchema
 from chatserver.models import MessageStatus, MessageType, SenderRole
 from chatserver.schemas import events, objects, sync
 from chatserver.schemas.base import Boolean, Integer, Timestamp
@@ -26,6 +27,7 @@ OBJECTS: Mapping[str, type[ma.Schema]] = {
     "PeerPresence": objects.PeerPresenceSchema,
     "Conversation": objects.ConversationSchema,
     "ChatError": objects.ErrorSchema,
+    "ServerConfig": ConfigSchema,
     "Position": sync.OpenStateSchema,
     "ConversationSync": sync.SyncedConversationSchema,
     "SyncAnswer": sync.SyncSchema,
