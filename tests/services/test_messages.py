@@ -263,7 +263,8 @@ async def test_a_caller_who_goes_in_the_middle_of_an_edit_leaves_no_lock(
             await task
     async with asyncio.timeout(8):
         await node.send(chat.owner, chat)
-    assert node.database.connections_in_use() == 0
+    # The hints of edits that were cut off may still be on their way.
+    await eventually(lambda: node.database.connections_in_use() == 0)
     faults = await find_faults(node.database)
     assert faults == {}
 
