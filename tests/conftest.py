@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,21 @@ from tests.kit.postgres import Databases, running_postgres
 # A machine that stands still makes neither a test nor what is drawn for it slow.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
+
+DIRECTORY = Path(__file__).parent
+
+SLOWEST = ("faults", "checker", "e2e", "nodes", "bench", "dev", "backplane")
+"""Directories whose tests take seconds each, those that take longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slowest, so that no worker is left with them when the others are done."""
+
+    def rank(item: pytest.Item) -> int:
+        directory = item.path.relative_to(DIRECTORY).parts[0]
+        return SLOWEST.index(directory) if directory in SLOWEST else len(SLOWEST)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
