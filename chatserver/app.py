@@ -15,7 +15,7 @@ from chatserver.api.jwks_fetch import fetch_key_set
 from chatserver.api.pages import setup_pages
 from chatserver.auth import TokenVerifier
 from chatserver.backplane.backplanes import Backplane
-from chatserver.connections import SERVER_NAME
+from chatserver.connections import SERVER_NAME, watch_connection
 from chatserver.db.engine import Database, create_engine, one_line
 from chatserver.db.host import HostTables
 from chatserver.db.migrations import is_current
@@ -89,6 +89,7 @@ class Node:
             body_timeout=settings.server.request_timeout,
             origin_allowed=self.origins.allows_request,
             client_address=self.origins.client_address,
+            watch_connection=watch_connection,
             observer=self.metrics,
             rooms=self.rooms,
         )

@@ -1,6 +1,7 @@
 """TCP connections as aiohttp serves them, and what it leaves open: slow and bad requests."""
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
@@ -23,12 +24,14 @@ class Connection(web.RequestHandler):
     aiohttp's `keepalive_timeout`.
     """
 
-    __slots__ = ("_head_timer", "_request_timeout")
+    __slots__ = ("_head_timer", "_request_timeout", "on_lost")
 
     def __init__(self, server: web.Server, *, request_timeout: float, **options: Any) -> None:
         super().__init__(server, **options)
         self._request_timeout = request_timeout
         self._head_timer: asyncio.TimerHandle | None = None
+        self.on_lost: Callable[[], None] | None = None
+        """Called when the connection ends; a new request takes it away."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -39,6 +42,7 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._cancel_timer()
+            self.on_lost = None
         elif self._waiter is not None and not self._waiter.done():
             # Nothing is being answered: this is a part of the next request's head.
             self._await_head()
@@ -46,6 +50,9 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._cancel_timer()
         super().connection_lost(exc)
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost()
 
     def handle_error(
         self,
@@ -82,6 +89,16 @@ class Connection(web.RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def watch_connection(request: web.Request, on_lost: Callable[[], None]) -> None:
+    """Have `on_lost` called when the connection of `request` ends, during the request or
+    after it, unless another request has come on it before.
+
+    Nothing happens where aiohttp's own connections serve the application.
+    """
+    if isinstance(request.protocol, Connection):
+        request.protocol.on_lost = on_lost
 
 
 class ConnectionServer(web.Server):

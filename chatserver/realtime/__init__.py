@@ -1,8 +1,9 @@
 """The Socket.IO edge.
 
 What knows nothing about chat, from the wire upwards: `driver` (websocket frames),
-`protocol` (Engine.IO's constants), `answers` (HTTP answers), `sockets` (one Engine.IO
-connection), `engine` (all of them, and the endpoint), `packets` (Socket.IO on the
+`protocol` (Engine.IO's constants), `answers` (HTTP answers), `refusals` (what is refused,
+for operators), `bodies` (of polling requests), `polls` (of one session), `sockets` (one
+Engine.IO connection), `engine` (all of them, and the endpoint), `packets` (Socket.IO on the
 wire), `peers` (one Socket.IO client), `rooms` (who receives what), `server` (the whole
 as python-socketio knows it) and `observers` (what can be counted).
 

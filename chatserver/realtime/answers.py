@@ -9,13 +9,15 @@ from chatserver.realtime.packets import OrjsonCodec
 class EngineError(Exception):
     """A refused request, in the shape that Socket.IO clients know: `{code, message}`.
 
-    Without `keep_alive` what is left of the request's body is not waited for.
+    `kind` names it for operators; None for one that has been reported already. Without
+    `keep_alive` what is left of the request's body is not waited for.
     """
 
     def __init__(
         self,
         code: int,
         message: str,
+        kind: str | None,
         *,
         status: int = 400,
         retry_after: int | None = None,
@@ -23,6 +25,7 @@ class EngineError(Exception):
     ) -> None:
         self.code = code
         self.message = message
+        self.kind = kind
         self.status = status
         self.retry_after = retry_after
         self.keep_alive = keep_alive
@@ -30,35 +33,37 @@ class EngineError(Exception):
 
 
 def unknown_transport() -> EngineError:
-    return EngineError(0, "Transport unknown")
+    return EngineError(0, "Transport unknown", "unknown_transport")
 
 
-def unknown_sid() -> EngineError:
-    return EngineError(1, "Session ID unknown")
+def unknown_sid(*, is_draining: bool) -> EngineError:
+    """A draining node has just forgotten its sessions, so that their clients come back."""
+    return EngineError(1, "Session ID unknown", "draining" if is_draining else "unknown_sid")
 
 
 def bad_handshake_method() -> EngineError:
-    return EngineError(2, "Bad handshake method")
+    return EngineError(2, "Bad handshake method", "bad_handshake_method")
 
 
-def bad_request(*, keep_alive: bool = True) -> EngineError:
-    return EngineError(3, "Bad request", keep_alive=keep_alive)
+def bad_request(kind: str | None = "bad_request", *, keep_alive: bool = True) -> EngineError:
+    return EngineError(3, "Bad request", kind, keep_alive=keep_alive)
 
 
 def foreign_origin() -> EngineError:
-    return EngineError(4, "Forbidden", status=403)
+    return EngineError(4, "Forbidden", "foreign_origin", status=403)
 
 
 def unsupported_version() -> EngineError:
-    return EngineError(5, "Unsupported protocol version")
+    return EngineError(5, "Unsupported protocol version", "unsupported_version")
 
 
 def too_many_sockets() -> EngineError:
-    return EngineError(4, "Too many connections from this address", status=429, retry_after=10)
+    message = "Too many connections from this address"
+    return EngineError(4, message, "too_many_sockets", status=429, retry_after=10)
 
 
 def draining() -> EngineError:
-    return EngineError(4, "The server is going down", status=503, retry_after=1)
+    return EngineError(4, "The server is going down", "draining", status=503, retry_after=1)
 
 
 def text(body: bytes) -> web.Response:

@@ -4,30 +4,34 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import engineio  # type: ignore[import-untyped]
 from aiohttp import hdrs, web
 
 from chatserver.realtime import answers
+from chatserver.realtime.bodies import read_packets
 from chatserver.realtime.driver import WebSocket, text_frame
 from chatserver.realtime.observers import Observer
 from chatserver.realtime.packets import OrjsonCodec
+from chatserver.realtime.polls import PollOverlap
 from chatserver.realtime.protocol import (
     CLOSE,
-    MAX_POST_PACKETS,
     PROTOCOL_ERROR,
     SEPARATOR,
     SERVICE_RESTART,
     Reason,
     Receiver,
 )
-from chatserver.realtime.sockets import EngineSocket, PollOverlap
+from chatserver.realtime.refusals import Refusals
+from chatserver.realtime.sockets import EngineSocket
 from chatserver.settings import RealtimeSettings
 
 log = logging.getLogger(__name__)
 
 Environ = Mapping[str, str]
+ConnectionWatch = Callable[[web.Request, Callable[[], None]], None]
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
@@ -37,7 +41,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     nothing is held for a client that went, and no task lives for a socket but the
     request that aiohttp runs anyway. `open_receiver` is called with each new socket
     and what the handshake told of it. A polling body that takes longer than
-    `body_timeout` seconds closes its session.
+    `body_timeout` seconds closes its session. `watch_connection` has a function called
+    when the connection of a request ends, unless another request came on it before.
     """
 
     sockets: dict[str, EngineSocket]
@@ -49,6 +54,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         body_timeout: float,
         origin_allowed: Callable[[web.Request], bool],
         client_address: Callable[[web.Request], str],
+        watch_connection: ConnectionWatch,
         open_receiver: Callable[[EngineSocket, Environ], Receiver],
         observer: Observer,
         **options: Any,
@@ -69,7 +75,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._max_per_address = realtime.max_sockets_per_address
         self._origin_allowed = origin_allowed
         self._client_address = client_address
+        self._watch_connection = watch_connection
         self._open_receiver = open_receiver
+        self._refusals = Refusals(observer)
         self._addresses: Counter[str] = Counter()
         self._unflushed: list[EngineSocket] = []
 
@@ -96,12 +104,13 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     ) -> web.StreamResponse:
         """What `answer` gives for a request of an allowed origin; an EngineError is answered."""
         if not self._origin_allowed(request):
-            self.observer.error("foreign_origin")
-            return answers.failure(answers.foreign_origin())
+            foreign = answers.foreign_origin()
+            self._refusals.note(foreign, request)
+            return answers.failure(foreign)
         try:
             response = await answer(request)
         except answers.EngineError as error:
-            self.observer.error("bad_request")
+            self._refusals.note(error, request)
             response = answers.failure(error)
             if self.is_draining:
                 response.force_close()  # a load balancer then uses another node's connection
@@ -117,16 +126,18 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         if transport not in self.transports:
             raise answers.unknown_transport()
         is_websocket = transport == "websocket"
-        if "j" in query or (is_websocket and not wants_websocket(request)):
-            raise answers.bad_request()
+        if "j" in query:
+            raise answers.bad_request("jsonp")
+        if is_websocket and not wants_websocket(request):
+            raise answers.bad_request("not_upgraded")
         sid = query.get("sid")
         if sid is None:
             return await self._handshake(request, is_websocket=is_websocket)
         socket = self.sockets.get(sid)
         if socket is None:
-            raise answers.unknown_sid()
+            raise answers.unknown_sid(is_draining=self.is_draining)
         if socket.websocket is not None or (is_websocket and socket.is_upgrading):
-            raise answers.bad_request()
+            raise answers.bad_request("transport_taken")
         if is_websocket:
             return await self.serve_websocket(socket, request, socket.upgrade)
         if request.method == hdrs.METH_POST:
@@ -153,7 +164,6 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             raise answers.draining()
         address = self._client_address(request)
         if 0 < self._max_per_address <= self._addresses[address]:
-            self.observer.error("too_many_sockets")
             raise answers.too_many_sockets()
         return address
 
@@ -192,7 +202,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 request, self.max_http_buffer_size, counts_pongs=counts_pongs
             )
         except (ConnectionError, ValueError, web.HTTPBadRequest):
-            raise answers.bad_request() from None
+            raise answers.bad_request("bad_websocket") from None
         try:
             await serve(websocket)
         finally:
@@ -201,26 +211,35 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         return websocket.response
 
     async def _poll(self, socket: EngineSocket, request: web.Request) -> web.StreamResponse:
+        connection = request.transport
+        lost = partial(self._lose_poll, socket.sid, connection, was_kept=request.keep_alive)
+        self._watch_connection(request, lost)
         try:
-            return answers.text(await socket.poll(request.transport))
+            return answers.text(await socket.poll(connection))
         except PollOverlap:
             socket.refuse("poll_overlap", PROTOCOL_ERROR)
-            raise answers.bad_request() from None
+            raise answers.bad_request(None) from None
+
+    def _lose_poll(self, sid: str, connection: Any, *, was_kept: bool) -> None:
+        # By its sid, since a connection may outlive the session and must not hold it.
+        socket = self.sockets.get(sid)
+        if socket is not None:
+            socket.poll_lost(connection, was_kept=was_kept)
 
     async def _push(self, socket: EngineSocket, request: web.Request) -> web.StreamResponse:
         """Take the packets of a POST; anything wrong about it closes the session."""
         is_overlap, socket.is_posting = socket.is_posting, True
         try:
-            packets = None if is_overlap else await self._read_packets(request)
+            packets = None if is_overlap else await self._read_body(request)
             if packets is None:
                 socket.refuse("bad_poll", PROTOCOL_ERROR)
-                raise answers.bad_request(keep_alive=False)
+                raise answers.bad_request(None, keep_alive=False)
             was_refused = await self._receive(socket, packets)
         finally:
             if not is_overlap:
                 socket.is_posting = False
         if was_refused:
-            raise answers.bad_request()
+            raise answers.bad_request(None)
         return answers.text(b"ok")
 
     async def _receive(self, socket: EngineSocket, packets: list[bytes]) -> bool:
@@ -234,21 +253,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             await socket.wait_readable()
         return False
 
-    async def _read_packets(self, request: web.Request) -> list[bytes] | None:
-        """The packets of a request body; None for a body that the protocol does not allow."""
-        length = request.content_length
-        if length is None or not 0 < length <= self.max_http_buffer_size:
-            return None
-        if hdrs.CONTENT_ENCODING in request.headers:  # a small body that unpacks to a large one
-            return None
-        try:
-            async with asyncio.timeout(self._body_timeout):
-                body = await request.content.readexactly(length)
-            body.decode()
-        except (OSError, EOFError, web.RequestPayloadError, UnicodeDecodeError):
-            return None  # too slow, cut off, or no text
-        packets = body.split(SEPARATOR)
-        return packets if len(packets) <= MAX_POST_PACKETS else None
+    async def _read_body(self, request: web.Request) -> list[bytes] | None:
+        return await read_packets(request, self.max_http_buffer_size, self._body_timeout)
 
     # Sockets
 

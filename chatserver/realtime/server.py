@@ -35,7 +35,7 @@ from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-un
 
 from chatserver.errors import ChatError, InternalError, Unavailable
 from chatserver.realtime.departures import FLUSH_GRACE, depart
-from chatserver.realtime.engine import EngineServer, Environ
+from chatserver.realtime.engine import ConnectionWatch, EngineServer, Environ
 from chatserver.realtime.observers import NullObserver, Observer
 from chatserver.realtime.packets import Packet
 from chatserver.realtime.peers import LINGER, Peer
@@ -89,6 +89,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
         body_timeout: float,
         origin_allowed: Callable[[web.Request], bool],
         client_address: Callable[[web.Request], str],
+        watch_connection: ConnectionWatch,
         observer: Observer | None = None,
         rooms: Rooms | None = None,
         failure_ack: Callable[[BaseException], dict[str, Any]] = failure_ack,
@@ -113,6 +114,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
             body_timeout=body_timeout,
             origin_allowed=origin_allowed,
             client_address=client_address,
+            watch_connection=watch_connection,
             open_receiver=self._open_peer,
             observer=self._observer,
         )

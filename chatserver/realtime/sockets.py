@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chatserver.realtime.driver import WebSocket, frame_payload
+from chatserver.realtime.polls import Polls
 from chatserver.realtime.protocol import (
     CLOSE,
     MAX_POLL_PACKETS,
@@ -20,6 +21,7 @@ from chatserver.realtime.protocol import (
     PROBE_ANSWER,
     PROTOCOL_ERROR,
     SEPARATOR,
+    SERVICE_RESTART,
     UNSUPPORTED_DATA,
     UPGRADE,
     Reason,
@@ -28,10 +30,6 @@ from chatserver.realtime.protocol import (
 
 if TYPE_CHECKING:
     from chatserver.realtime.engine import EngineServer
-
-
-class PollOverlap(Exception):
-    """A second poll arrived while the first was waiting."""
 
 
 class EngineSocket:
@@ -50,8 +48,7 @@ class EngineSocket:
         "_gate",
         "_out",
         "_out_bytes",
-        "_poll",
-        "_poll_transport",
+        "_polls",
         "_pong_due",
         "_probe",
         "_sent_bytes",
@@ -91,8 +88,7 @@ class EngineSocket:
         self._out_bytes = 0
         self._sent_bytes = 0
         self._stalled_at: int | None = None
-        self._poll: asyncio.Future[bytes] | None = None
-        self._poll_transport: asyncio.Transport | None = None
+        self._polls = Polls(engine.loop, self._miss_client)
         self._probe: WebSocket | None = None
         self._pong_due = False
         self._was_paused = False
@@ -160,44 +156,39 @@ class EngineSocket:
     async def poll(self, transport: asyncio.Transport | None) -> bytes:
         """The body for a poll that came in on `transport`; waits until there is one.
 
-        Raises PollOverlap while another poll of a living connection waits.
+        Raises PollOverlap while another poll waits.
         """
-        if self._poll is not None:
-            if self._is_poll_alive():
-                raise PollOverlap
-            self._end_poll([NOOP])
+        self._polls.begin(transport)
         if self._out:
             return SEPARATOR.join(self.take())
-        poll: asyncio.Future[bytes] = self._engine.loop.create_future()
-        self._poll = poll
-        self._poll_transport = transport
+        poll = self._polls.open()
         if self.is_upgrading:
             self._engine.loop.call_later(POLL_WHILE_PROBING, self._release_poll, poll)
         try:
             return await poll
         finally:
-            if self._poll is poll:
-                self._poll = self._poll_transport = None
+            self._polls.abandon(poll)
 
-    def _is_poll_alive(self) -> bool:
-        return self._poll_transport is not None and not self._poll_transport.is_closing()
+    def poll_lost(self, transport: asyncio.Transport | None, *, was_kept: bool) -> None:
+        """Hear that the connection of a poll has ended (see `Polls.lost`)."""
+        if self.websocket is None:
+            self._polls.lost(transport, was_kept=was_kept)
+
+    def _miss_client(self, was_polling: bool) -> None:
+        # Who upgrades or posts between two polls is alive: then the heartbeat is the judge.
+        if was_polling or not (self.is_upgrading or self.is_posting):
+            self.close(Reason.TRANSPORT_CLOSE)
 
     def _wake_poll(self) -> None:
-        # What is handed to a poll whose connection broke would be lost, so it waits
-        # for the next poll.
-        if self._poll is not None and self._is_poll_alive():
-            self._end_poll(self.take())
+        # What is handed to a poll whose connection broke would be lost.
+        if self._polls.can_take:
+            self._polls.end(self.take())
 
     def _release_poll(self, poll: "asyncio.Future[bytes] | None" = None) -> None:
         """End the waiting poll (only `poll`, if given), with packets or without."""
-        if self._poll is not None and poll in (None, self._poll):
-            packets = self.take() if self._is_poll_alive() else []
-            self._end_poll(packets or [NOOP])
-
-    def _end_poll(self, payloads: list[bytes]) -> None:
-        poll, self._poll, self._poll_transport = self._poll, None, None
-        if poll is not None and not poll.done():
-            poll.set_result(SEPARATOR.join(payloads))
+        if self._polls.has(poll):
+            packets = self.take() if self._polls.can_take else []
+            self._polls.end(packets or [NOOP])
 
     # Receiving
 
@@ -207,6 +198,7 @@ class EngineSocket:
             await websocket.finish(1000)
             return
         self.websocket, self.transport = websocket, self.WEBSOCKET
+        self._polls.close()
         self._release_poll()
         self.flush()
         while (data := await websocket.receive()) is not None:
@@ -312,7 +304,11 @@ class EngineSocket:
     # The end
 
     def close(self, reason: str, code: int = 1000) -> None:
-        """Send what is queued, then end the connection; a websocket with `code`."""
+        """Send what is queued, then end the connection; a websocket with `code`.
+
+        A poll hears of the end by CLOSE, after which some clients never come back. Where
+        they shall, it ends with NOOP, and the next poll finds the session unknown.
+        """
         if self.closed:
             return
         if self.websocket is not None:
@@ -320,8 +316,8 @@ class EngineSocket:
                 self.websocket.write(self._out)
             self.websocket.close(code)
         else:
-            farewell = NOOP if reason == Reason.CLIENT_DISCONNECT else CLOSE
-            self._end_poll([*self.take(everything=True), farewell])
+            is_final = reason != Reason.CLIENT_DISCONNECT and code != SERVICE_RESTART
+            self._polls.end([*self.take(everything=True), CLOSE if is_final else NOOP])
         self._end(reason)
 
     def refuse(self, kind: str, code: int) -> None:
@@ -331,19 +327,20 @@ class EngineSocket:
             self.close(Reason.TRANSPORT_ERROR, code)
 
     def drop(self, reason: str, kind: str) -> None:
-        """End the connection at once and throw away what is queued."""
+        """End the connection at once and throw away what is queued; its client may come back."""
         if self.closed:
             return
         self._engine.report(self.sid, kind)
         if self.websocket is not None:
             self.websocket.abort()
         else:
-            self._end_poll([CLOSE])
+            self._polls.end([NOOP])
         self._end(reason)
 
     def _end(self, reason: str) -> None:
         self.closed = True
         self._timer.cancel()
+        self._polls.close()
         self._out, self._out_bytes = [], 0
         self.resume_reading()
         if self._probe is not None:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from chatserver.app import Node, create_node
 from chatserver.auth import issue
+from chatserver.connections import ConnectionRunner
 from chatserver.models import Role
 from tests.kit.services import connected, settings_for
 
@@ -37,7 +38,15 @@ async def running_server(database_url: str, **overrides: Any) -> AsyncIterator[R
     """
     settings = settings_for(database_url, **{"jwt__secret": SECRET, **overrides})
     node = await create_node(settings)
-    runner = web.AppRunner(node.app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    runner = ConnectionRunner(
+        node.app,
+        handle_signals=False,
+        shutdown_timeout=1.0,
+        connection_options={
+            "request_timeout": settings.server.request_timeout,
+            "access_log": None,
+        },
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -69,7 +69,7 @@ async def test_a_poller_gets_its_acknowledgement_and_then_the_close() -> None:
         await asyncio.sleep(0.02)
         assert (await client.receive())[0].startswith("431[")
         waiting = await client.get()
-        assert waiting in [(200, "1"), (400, '{"code":1,"message":"Session ID unknown"}')]
+        assert waiting in [(200, "6"), (400, '{"code":1,"message":"Session ID unknown"}')]
         await draining
 
 

@@ -17,6 +17,7 @@ import socketio  # type: ignore[import-untyped]
 import uvloop
 from aiohttp import web
 
+from chatserver.connections import ConnectionRunner, watch_connection
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.settings import RealtimeSettings
 
@@ -354,13 +355,18 @@ async def running_node(*, body_timeout: float = 1.0, **settings: Any) -> AsyncIt
         body_timeout=body_timeout,
         origin_allowed=_is_friendly,
         client_address=_address,
+        watch_connection=watch_connection,
         observer=counts,
     )
     server.register_namespace(script)
     node = Node(server, script, counts)
     app = web.Application()
     server.attach(app)
-    runner = web.AppRunner(app, shutdown_timeout=1.0, lingering_time=0.1)
+    runner = ConnectionRunner(
+        app,
+        shutdown_timeout=1.0,
+        connection_options={"request_timeout": 8.0, "lingering_time": 0.1},
+    )
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

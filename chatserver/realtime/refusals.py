@@ -1,0 +1,71 @@
+"""Refused requests, told apart for operators: a count each, and a line of log now and then."""
+
+import asyncio
+import logging
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from chatserver.realtime.answers import EngineError
+from chatserver.realtime.observers import Observer
+
+log = logging.getLogger(__name__)
+
+QUIET: Final = 60.0
+"""Seconds between two lines of one kind: anybody can send such requests at any rate."""
+
+_LONGEST_ORIGIN: Final = 100
+
+_DRAINING: Final = "draining"
+
+# What each kind usually means for those who run the server.
+_HINTS: Final = {
+    "unknown_sid": (
+        "where it goes on, the requests of one session reach several nodes: long-polling "
+        "behind a load balancer needs stickiness; a few are ordinary after a restart"
+    ),
+    "unsupported_version": "the client is older than Socket.IO 3 (EIO=3), or is none",
+    "unknown_transport": "what asks is no Socket.IO client",
+    "not_upgraded": (
+        "a websocket came without its headers: does a proxy drop Upgrade and Connection?"
+    ),
+    "foreign_origin": "list the origin of the page in cors.origins if it may call",
+    "too_many_sockets": (
+        "see realtime.max_sockets_per_address; if all clients seem to have the address of "
+        "a proxy, list that in server.trusted_proxies"
+    ),
+}
+
+
+class Refusals:
+    """Tells `observer` of each refused request, and the log of each kind once in QUIET seconds."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._quiet_until: dict[str, float] = {}
+        self._unlogged: dict[str, int] = {}
+
+    def note(self, error: EngineError, request: web.Request) -> None:
+        """Count and log `error`; nothing is done for one without a kind, which is counted."""
+        kind = error.kind
+        if kind is None:
+            return
+        self._observer.error(kind)
+        if kind == _DRAINING:
+            return  # what every restart brings
+        now = asyncio.get_running_loop().time()
+        if now < self._quiet_until.get(kind, 0.0):
+            self._unlogged[kind] = self._unlogged.get(kind, 0) + 1
+            return
+        self._quiet_until[kind] = now + QUIET
+        log.warning("%s", self._describe(kind, request), extra=self._facts(kind))
+
+    def _describe(self, kind: str, request: web.Request) -> str:
+        text = f"Socket.IO request refused: {kind}"
+        if kind == "foreign_origin":
+            origins = request.headers.getall(hdrs.ORIGIN, ())
+            text += f" {origins[0][:_LONGEST_ORIGIN]!r}" if len(origins) == 1 else " (several)"
+        return f"{text}; {_HINTS[kind]}" if kind in _HINTS else text
+
+    def _facts(self, kind: str) -> dict[str, object]:
+        return {"error_type": kind, "unlogged_before": self._unlogged.pop(kind, 0)}
