@@ -170,13 +170,28 @@ def test_kubernetes_never_has_fewer_nodes_than_it_should() -> None:
 
 
 def test_kubernetes_shows_neither_metrics_nor_health_to_the_world() -> None:
-    paths = {
-        path["path"]
-        for ingress in manifests("Ingress")
-        for rule in ingress["spec"]["rules"]
-        for path in rule["http"]["paths"]
-    }
-    assert paths == {"/api", "/socket.io"}
+    (route,) = manifests("HTTPRoute")
+    paths = [
+        (match["path"]["type"], match["path"]["value"])
+        for rule in route["spec"]["rules"]
+        for match in rule["matches"]
+    ]
+    assert paths == [("PathPrefix", "/api"), ("PathPrefix", "/socket.io")]
+
+
+def test_kubernetes_leads_from_the_gateway_to_the_service() -> None:
+    ((gateway,), (route,), (service,)) = map(manifests, ("Gateway", "HTTPRoute", "Service"))
+    assert route["spec"]["parentRefs"] == [{"name": gateway["metadata"]["name"]}]
+    listeners = gateway["spec"]["listeners"]
+    assert route["spec"]["hostnames"] == [listener["hostname"] for listener in listeners]
+    (port,) = service["spec"]["ports"]
+    backend = {"name": service["metadata"]["name"], "port": port["port"]}
+    for rule in route["spec"]["rules"]:
+        assert rule["backendRefs"] == [backend]
+    # A poll may last longer than a gateway's own limit, and belongs to one node.
+    sockets = route["spec"]["rules"][1]
+    assert sockets["timeouts"] == {"request": "0s"}
+    assert sockets["sessionPersistence"] == {"type": "Cookie"}
 
 
 # Balancers
