@@ -2,14 +2,24 @@
 # One production node. Settings come from the environment: see config/base.toml.
 #   docker build -t chatserver . && docker run -p 8080:8080 --env-file chat.env chatserver
 
+# The chat page.
+FROM node:24-slim AS page
+WORKDIR /src/client
+COPY client/package.json client/package-lock.json client/.npmrc ./
+COPY client/web/package.json web/
+RUN npm ci --ignore-scripts
+COPY client ./
+RUN npm run build && npm run build --workspace web
+
 FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/chatserver
 ENV PATH=/opt/chatserver/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE ./
 COPY chatserver chatserver
 COPY config config
 COPY migrations migrations
+COPY --from=page /src/client/web/dist client/web/dist
 RUN pip install --use-pep517 --constraint constraints.txt . && pip uninstall --yes pip
 
 FROM python:3.11-slim

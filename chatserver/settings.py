@@ -29,6 +29,9 @@ from chatserver.setting_sources import (
 Environment = Literal["dev", "production"]
 
 MIN_SECRET_BYTES = 32
+BUILT_IN_PAGE = "built-in"
+"""As `server.web_root`: the chat page that comes with the server."""
+
 _RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
 MAX_PORT = 65535
 _POSITIVE = (
@@ -277,7 +280,7 @@ def _check_jwt(jwt: JwtSettings, environment: Environment) -> None:
 
 def _check_formats(settings: Settings) -> None:
     root = settings.server.web_root
-    if root and not (Path(root) / "index.html").is_file():
+    if root not in ("", BUILT_IN_PAGE) and not (Path(root) / "index.html").is_file():
         raise SettingsError(f"server.web_root: there is no index.html in {root!r}")
     if settings.rate_limit.messages and not _RATE.fullmatch(settings.rate_limit.messages):
         raise SettingsError("rate_limit.messages must look like 60/minute, or be empty")

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from chatserver.origins import OriginPolicy
-from chatserver.settings import Settings
+from chatserver.settings import BUILT_IN_PAGE, Settings
 
 INDEX: Final = "index.html"
 ASSETS: Final = "assets"
@@ -37,14 +37,28 @@ _UNBUILT: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
 """
 
 
-def setup_pages(app: web.Application, settings: Settings, origins: OriginPolicy) -> None:
-    """Serve the page that is built in `server.web_root`: `/`, `/assets/…` and `/sw.js`.
+def built_in_root() -> Path:
+    """The folder of the page that comes with the server: in the package, else in the checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "_data" / "web"
+    return inside if inside.exists() else package.parent / "client" / "web" / "dist"
 
-    Without one, `/` says how to build it in `dev` and does not exist in production.
+
+def setup_pages(
+    app: web.Application, settings: Settings, origins: OriginPolicy, built_in: Path | None = None
+) -> None:
+    """Serve the page of `server.web_root`: `/`, `/assets/…` and `/sw.js`.
+
+    The built-in one is in the folder `built_in`, by default `built_in_root()`. A checkout may
+    not have built it: then `/` says how to in `dev`, and does not exist in production.
     """
-    root = settings.server.web_root
-    if root:
-        pages = ChatPages(Path(root), origins, settings.messages.media_origins)
+    configured = settings.server.web_root
+    if not configured:
+        return
+    is_built_in = configured == BUILT_IN_PAGE
+    root = (built_in or built_in_root()) if is_built_in else Path(configured)
+    if (root / INDEX).is_file():
+        pages = ChatPages(root, origins, settings.messages.media_origins)
         app.router.add_get("/", pages.index)
         app.router.add_get(f"/{WORKER}", pages.worker)
         app.router.add_get(f"/{ASSETS}/{{name:{_NAME}}}", pages.asset)

@@ -25,7 +25,7 @@ from chatserver.dev.ports import free_port
 from chatserver.dev.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from chatserver.dev.programs import Program
 from chatserver.dev.redis import EmbeddedRedis, EmbeddedRedisError
-from chatserver.dev.server import DATABASE, with_page
+from chatserver.dev.server import DATABASE
 from chatserver.serving import RESERVE
 from chatserver.settings import Settings
 
@@ -140,7 +140,7 @@ def _check_free(port: int) -> None:
 
 def _settings(database_url: str, redis_url: str, data_dir: Path) -> Settings:
     """Those of production, of which the environment may change all but the addresses."""
-    settings = Settings.load(
+    return Settings.load(
         "production",
         overrides={
             "database.url": database_url,
@@ -151,7 +151,6 @@ def _settings(database_url: str, redis_url: str, data_dir: Path) -> Settings:
             "logging.format": os.environ.get("CHAT_LOGGING_FORMAT", "console"),
         },
     )
-    return with_page(settings)
 
 
 def _secret(data_dir: Path) -> str:

@@ -14,8 +14,6 @@ from chatserver.serving import serve
 from chatserver.settings import Settings
 
 DATABASE: Final = "chat"
-WEB_ROOT: Final = Path(__file__).parents[2] / "client" / "web" / "dist"
-"""Where a checkout builds the chat page; an installed package has none."""
 
 
 async def run_dev(port: int, data_dir: Path) -> None:
@@ -28,11 +26,9 @@ async def run_dev(port: int, data_dir: Path) -> None:
     try:
         async with EmbeddedPostgres(data_dir / "postgres", tcp=True) as postgres:
             await postgres.create_database(DATABASE)
-            settings = with_page(
-                Settings.load(
-                    "dev",
-                    overrides={"database.url": postgres.url(DATABASE), "server.port": port},
-                )
+            settings = Settings.load(
+                "dev",
+                overrides={"database.url": postgres.url(DATABASE), "server.port": port},
             )
             logs.configure(settings.logging)
             conversation_id = await prepare_demo(settings)
@@ -43,13 +39,6 @@ async def run_dev(port: int, data_dir: Path) -> None:
             await serve(settings, on_ready=lambda: _greet(state, data_dir))
     except EmbeddedPostgresError as error:
         raise StartError(str(error)) from error
-
-
-def with_page(settings: Settings) -> Settings:
-    """With the chat page that the checkout has built, unless they name one."""
-    if settings.server.web_root or not (WEB_ROOT / "index.html").exists():
-        return settings
-    return settings.override(server__web_root=str(WEB_ROOT))
 
 
 def _greet(state: dict[str, Any], data_dir: Path) -> None:

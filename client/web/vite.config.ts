@@ -10,7 +10,7 @@ import type {} from "vitest/config";
 const server = process.env.CHAT_SERVER ?? "http://127.0.0.1:8080";
 
 export default defineConfig({
-  plugins: [serviceWorker(), compress()],
+  plugins: [serviceWorker(), licences(), compress()],
   build: {
     // Nothing inline: the server's Content-Security-Policy forbids it.
     assetsInlineLimit: 0,
@@ -37,6 +37,33 @@ function serviceWorker(): Plugin {
           type: "asset", fileName: "sw.js",
           source: source.replace("__FILES__", files).replace("__VERSION__", JSON.stringify(version)),
         });
+      },
+    },
+  };
+}
+
+/** Emits licences.txt: those of the packages whose code is in this build, which ask for that. */
+function licences(): Plugin {
+  const inside = "/node_modules/"; // Rollup's ids have slashes everywhere.
+  const folderOf = (module: string): string => {
+    const end = module.lastIndexOf(inside) + inside.length;
+    const parts = module.slice(end).split("/");
+    return module.slice(0, end) + parts.slice(0, parts[0]?.startsWith("@") ? 2 : 1).join("/");
+  };
+  return {
+    name: "licences",
+    apply: "build",
+    generateBundle: {
+      order: "post",
+      handler() {
+        const modules = [...this.getModuleIds()].filter((id) => !id.startsWith("\0") && id.includes(inside));
+        const texts = [...new Set(modules.map(folderOf))].sort().map((folder) => {
+          const file = readdirSync(folder).find((name) => /^licen[cs]e/i.test(name));
+          if (file === undefined) this.error(`${folder} has no licence`);
+          const { name, version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Record<string, string>;
+          return `${name} ${version}\n\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
+        });
+        this.emitFile({ type: "asset", fileName: "licences.txt", source: texts.join(`\n${"-".repeat(72)}\n\n`) });
       },
     },
   };

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yarl
 from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient, TestServer
 
-from chatserver.api.pages import content_security_policy, setup_pages
+from chatserver.api.pages import built_in_root, content_security_policy, setup_pages
 from chatserver.origins import OriginPolicy
 from chatserver.setting_sources import SettingsError
 from chatserver.settings import Settings
@@ -146,19 +147,47 @@ async def test_the_page_takes_no_place_from_the_api(site: Rest) -> None:
     assert (await site.get("/healthz", user=None)).status == 200
 
 
-async def test_a_page_that_is_not_built_is_explained_in_dev(rest: Rest) -> None:
-    reply = await rest.get("/", user=None)
-    assert reply.status == 200
-    assert b"make setup" in reply.content
-    assert reply.headers["Cache-Control"] == "no-store"
+async def test_a_page_that_is_not_built_is_explained_in_dev(tmp_path: Path) -> None:
+    app = web.Application()
+    setup_pages(app, settings_for("postgresql://"), ORIGINS, built_in=tmp_path)
+    async with TestClient(TestServer(app)) as client, client.get("/") as reply:
+        assert reply.status == 200
+        assert "make setup" in await reply.text()
+        assert reply.headers["Cache-Control"] == "no-store"
 
 
-def test_production_has_no_page_unless_it_is_configured(web_root: Path) -> None:
-    settings = replace(settings_for("postgresql://"), environment="production")
-    for root, has_page in (("", False), (str(web_root), True)):
-        app = web.Application()
-        setup_pages(app, settings.override(jwt__secret=SECRET, server__web_root=root), ORIGINS)
-        assert bool(app.router.resources()) is has_page
+@pytest.mark.parametrize(
+    ("configured", "built_in", "title"),
+    [
+        ("built-in", "dist", "chat"),
+        ("built-in", "elsewhere", None),
+        ("", "dist", None),
+        ("own", "dist", "own"),
+    ],
+)
+async def test_production_serves_the_page_that_comes_with_it_unless_told_otherwise(
+    web_root: Path, configured: str, built_in: str, title: str | None
+) -> None:
+    folder = web_root.parent
+    (folder / "own").mkdir()
+    (folder / "own" / "index.html").write_text("<title>own")
+    value = str(folder / "own") if configured == "own" else configured
+    production = replace(settings_for("postgresql://"), environment="production")
+    settings = production.override(jwt__secret=SECRET, server__web_root=value)
+    app = web.Application()
+    setup_pages(app, settings, ORIGINS, built_in=folder / built_in)
+    async with TestClient(TestServer(app)) as client, client.get("/") as reply:
+        assert reply.status == (404 if title is None else 200)
+        assert title is None or f"<title>{title}" in await reply.text()
+
+
+def test_the_page_comes_with_the_server_by_default() -> None:
+    settings = Settings.load(
+        "production", {"CHAT_DATABASE_URL": "postgresql://", "CHAT_JWT_SECRET": SECRET}
+    )
+    assert settings.server.web_root == "built-in"
+    # What a wheel has inside itself is seen by .ci/package; a checkout builds it here.
+    assert built_in_root() == Path(__file__).parents[2] / "client" / "web" / "dist"
 
 
 def test_a_folder_without_a_page_stops_the_start(tmp_path: Path) -> None:
