@@ -14,7 +14,7 @@ NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 export PYTHON
 
-.PHONY: help setup run cluster test check chaos faults bench format audit clean
+.PHONY: help setup run cluster test check chaos faults bench package format audit clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,9 @@ faults: setup ## Let everything fail under load and print a table; ARGS=--write 
 bench: setup .venv/.bench bench/peers/node_modules/.stamp ## Measure the server beside its peers and print a table
 	@$(BIN)/python -m bench $(ARGS)
 
+package: setup ## Build the wheel and the npm package into dist, and try both in clean folders
+	@$(BIN)/python .ci/package.py $(ARGS)
+
 format: setup ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -63,7 +66,7 @@ audit: setup ## Look for known vulnerabilities of the pinned versions
 	@$(BIN)/python .ci/audit.py
 
 clean: ## Remove all that was installed, built or cached, but not the data in .data
-	rm -rf .venv tests/js/node_modules bench/peers/node_modules client/node_modules client/dist client/web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv tests/js/node_modules bench/peers/node_modules client/node_modules client/dist client/web/dist dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # A stamp is newer than what it was made from, or it is made again.
@@ -97,7 +100,7 @@ client/node_modules/.stamp: client/package.json client/web/package.json client/p
 	@touch $@
 
 # The directories are among the sources, so that a file that vanishes counts as a change.
-client/dist/index.js: $(shell find client/src) client/tsconfig.json client/tsconfig.build.json client/node_modules/.stamp
+client/dist/index.js: $(shell find client/src) client/tsconfig.json client/tsconfig.build.json client/tsconfig.cjs.json client/scripts/build.mjs client/node_modules/.stamp
 	@echo "setup: the client package into client/dist"
 	@cd client && $(NPM) run build --silent
 	@touch $@
