@@ -24,8 +24,9 @@ ALLOWED = {
     "backplane": set(),
     "services": {"repositories", "db", "backplane"},
     "schemas": {"services", "repositories"},
-    "api": {"services", "schemas", "origins", "proxies"},
-    "realtime": {"services", "schemas", "origins", "proxies"},
+    "api": {"services", "schemas", "origins", "proxies", "compression"},
+    "realtime": {"services", "schemas", "origins", "proxies", "compression"},
+    "compression": set(),
     "origins": {"proxies"},
     "proxies": set(),
 }
@@ -36,7 +37,7 @@ TOP = {"__init__", "__main__", "app", "cli", "connections", "serving", "dev"}
 EDGE_LIBRARIES = {
     *("aiohttp", "aiohttp_cors", "socketio", "engineio", "marshmallow", "webargs", "apispec"),
 }
-EDGES = {"api", "realtime", "schemas", "origins", "proxies", *TOP}
+EDGES = {"api", "realtime", "schemas", "origins", "proxies", "compression", *TOP}
 
 each_module = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix()

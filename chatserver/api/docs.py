@@ -5,6 +5,7 @@ sheet: it needs neither scripts nor anything from elsewhere.
 """
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -13,7 +14,9 @@ from html import escape
 from typing import Any, Final
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
+
+from chatserver.compression import GZIP, accepts_gzip
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8881; --link: #0a58ca; }
@@ -43,16 +46,33 @@ class DocumentPages:
     """Serves one OpenAPI document, made ready once."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        self._json = orjson.dumps(document)
-        self._page = render(document)
+        self._json = _Encodings(orjson.dumps(document))
+        self._page = _Encodings(render(document).encode())
 
-    async def openapi(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._json, content_type="application/json", charset="utf-8")
+    async def openapi(self, request: web.Request) -> web.Response:
+        return self._json.answer(request, "application/json")
 
-    async def docs(self, _: web.Request) -> web.Response:
-        return web.Response(
-            text=self._page, content_type="text/html", headers={"Content-Security-Policy": _CSP}
-        )
+    async def docs(self, request: web.Request) -> web.Response:
+        response = self._page.answer(request, "text/html")
+        response.headers["Content-Security-Policy"] = _CSP
+        return response
+
+
+class _Encodings:
+    """What never changes, plain and compressed as far as it goes."""
+
+    def __init__(self, plain: bytes) -> None:
+        self._plain = plain
+        self._gzip = gzip.compress(plain, mtime=0)
+
+    def answer(self, request: web.Request, content_type: str) -> web.Response:
+        is_packed = accepts_gzip(request)
+        body = self._gzip if is_packed else self._plain
+        response = web.Response(body=body, content_type=content_type, charset="utf-8")
+        if is_packed:
+            response.headers[hdrs.CONTENT_ENCODING] = GZIP
+        response.headers[hdrs.VARY] = f"{hdrs.ORIGIN}, {hdrs.ACCEPT_ENCODING}"
+        return response
 
 
 def render(document: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 
 from chatserver.api.calls import PRINCIPAL, REQUEST_ID
 from chatserver.api.problems import from_http, problem_response
+from chatserver.compression import compress
 from chatserver.errors import ChatError, Forbidden, InternalError
 from chatserver.metrics import Metrics
 from chatserver.origins import OriginPolicy
@@ -74,6 +75,7 @@ class RestEdge:
             for name, value in _HEADERS.items():
                 response.headers.setdefault(name, value)
             response.headers[X_REQUEST_ID] = request_id
+            await compress(request, response)
             if self._is_draining():
                 response.force_close()
             self._record(request, response.status, time.perf_counter() - started)

@@ -10,6 +10,7 @@ from typing import Any
 import engineio  # type: ignore[import-untyped]
 from aiohttp import hdrs, web
 
+from chatserver.compression import compress
 from chatserver.realtime import answers
 from chatserver.realtime.bodies import read_packets
 from chatserver.realtime.driver import WebSocket, text_frame
@@ -116,6 +117,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 response.force_close()  # a load balancer then uses another node's connection
         if not response.prepared:
             response.headers.update(answers.cors_headers(request))
+            await compress(request, response)
         return response
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
