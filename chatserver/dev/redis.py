@@ -31,12 +31,15 @@ class EmbeddedRedis:
     """One Redis server on 127.0.0.1, on a free port that stays the same over restarts.
 
     It keeps nothing on disk: what it knows is lost when it stops. It ends with this
-    process, even when that is killed. `options` are directives of redis.conf. The
-    methods block, except `async with`.
+    process, even when that is killed. `options` are directives of redis.conf, those of
+    several words as a tuple. The methods block, except `async with`.
     """
 
     def __init__(
-        self, options: Mapping[str, str] | None = None, *, is_sentinel: bool = False
+        self,
+        options: Mapping[str, str | tuple[str, ...]] | None = None,
+        *,
+        is_sentinel: bool = False,
     ) -> None:
         self.port = free_port()
         self._is_sentinel = is_sentinel
@@ -128,11 +131,15 @@ class EmbeddedRedis:
             time.sleep(0.01)
 
     def _flags(self, directory: Path) -> list[str]:
-        directives = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(directory)}
+        directives: dict[str, str | tuple[str, ...]] = {
+            "port": str(self.port), "bind": "127.0.0.1", "dir": str(directory),
+        }  # fmt: skip
         if not self._is_sentinel:
             directives |= {"save": "", "appendonly": "no"}
         directives |= self._options
-        flags = [part for name, value in directives.items() for part in (f"--{name}", value)]
+        flags: list[str] = []
+        for name, value in directives.items():
+            flags += [f"--{name}", *([value] if isinstance(value, str) else value)]
         if not self._is_sentinel:
             return flags
         (directory / "sentinel.conf").touch()

@@ -90,7 +90,7 @@ async def running_sentinel_group() -> AsyncIterator[SentinelGroup]:
     name = "mymaster"
     async with EmbeddedRedis() as master, AsyncExitStack() as stack:
         replica = await stack.enter_async_context(
-            EmbeddedRedis({"replicaof": f"127.0.0.1 {master.port}"})
+            EmbeddedRedis({"replicaof": ("127.0.0.1", str(master.port))})
         )
         sentinel = await stack.enter_async_context(EmbeddedRedis(is_sentinel=True))
         async with redis_client(sentinel) as client:
