@@ -1,19 +1,22 @@
 """Fault 14: clients that send too much, too slowly or nothing, and ones that fell silent."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 from aiohttp import ClientSession
 
 from tests.faults.crowd import Crowd, p99
 from tests.faults.flocks import UPGRADE
-from tests.faults.records import Figure, record
-from tests.faults.sites import Site, timed, until
+from tests.faults.records import Figure, is_for_table, record
+from tests.faults.sites import Site, running_site, timed, until
 from tests.kit.app import Person
 from tests.kit.attackers import drip, post
 from tests.kit.clients import Chat, Device, Rest, open_chat
+from tests.kit.postgres import Databases
 from tests.kit.proxy import running_proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -34,7 +37,7 @@ CALM_P99 = 1.0
 OFFLINE = 45.0
 """Seconds after which everybody knows that somebody's network broke without a word."""
 
-CALM = 5.0
+CALM = 5.0 if is_for_table() else 2.0
 """Seconds for which the crowd is measured without attackers."""
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
@@ -42,6 +45,20 @@ CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 
 CLOSING = b"\x88\x02\x03\xf0"
 """The frame that says: closed for breaking a rule (1008)."""
+
+HEARTBEAT = (
+    {} if is_for_table() else {"realtime__ping_interval": 5.0, "realtime__ping_timeout": 5.0}
+)
+"""Half a minute is long to wait for whoever falls silent."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    directory = tmp_path_factory.mktemp("site")
+    async with databases.migrated() as url, running_site(url, directory, **HEARTBEAT) as running:
+        yield running
 
 
 def doors(site: Site) -> list[int]:

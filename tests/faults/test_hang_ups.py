@@ -19,7 +19,7 @@ import pytest_asyncio
 from aiohttp import ClientSession, TCPConnector
 
 from tests.faults.crowd import Crowd, p99
-from tests.faults.records import Figure, record
+from tests.faults.records import Figure, is_for_table, record
 from tests.faults.sites import Site, running_site, until
 from tests.kit.app import Person
 from tests.kit.clients import Answer, Chat, Rest, open_chat
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 DELAY = 0.003
 """Seconds that the database is away, in either direction: most hang up amid a statement."""
 
-STALLS = 3
+STALLS = 3 if is_for_table() else 2
 STALL = 1.6
 """Seconds for which the database then does not answer; longer than events are given."""
 

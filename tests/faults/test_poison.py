@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 from chatserver.realtime.rooms import EVERYONE, user_room
 from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL
 from tests.faults.crowd import Crowd, Say, over_rest, p99, slowest
-from tests.faults.records import Figure, excuse, record
+from tests.faults.records import Figure, excuse, is_for_table, record
 from tests.faults.sites import Site, until
 from tests.kit.clients import Rest
 from tests.kit.redis import redis_client
@@ -23,7 +23,7 @@ from tests.kit.services import connected
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 POISON = "poison"
-SECONDS = 5.0
+SECONDS = 5.0 if is_for_table() else 2.0
 ACKNOWLEDGED = 1.0
 """Seconds: p99 of the others' acknowledgements."""
 
