@@ -1,12 +1,13 @@
 /** The client: wires its parts together and is the door to all of them. */
 
+import { Config } from "./config.js";
 import { Connection, type ConnectionState } from "./connection.js";
 import type { LiveConversation } from "./conversation.js";
 import { Conversations } from "./conversations.js";
 import { silent, type Logger } from "./logger.js";
 import type { Store } from "./observable.js";
 import { Outbox } from "./outbox.js";
-import type { Attachment, NoticeEvent, PeerPresence } from "./protocol.js";
+import type { NoticeEvent, PeerPresence, ServerConfig } from "./protocol.js";
 import { Receipts } from "./receipts.js";
 import { Rest, type Fetch } from "./rest.js";
 import { Rooms } from "./rooms.js";
@@ -53,6 +54,7 @@ const PROBE_TIMEOUT = 5_000;
 export class ChatClient {
   /** All conversations, and the unread total. */
   readonly conversations: Conversations;
+  readonly #config: Config;
   readonly #identity: { userId: string } = { userId: "" };
   readonly #options: ChatClientOptions;
   readonly #logger: Logger;
@@ -82,6 +84,7 @@ export class ChatClient {
     }, logger);
     const link = this.#connection;
     this.#rest = new Rest(options.url, options.fetch ?? ((url, init) => fetch(url, init)), this.#tokens);
+    this.#config = new Config(this.#rest, logger);
     this.#visits = new Visits(storage, logger);
     this.#outbox = new Outbox({
       storage, link, logger,
@@ -123,6 +126,11 @@ export class ChatClient {
     return this.#connection.state;
   }
 
+  /** The server's limits: its own word once there is a connection, its defaults until then. */
+  get config(): Store<ServerConfig> {
+    return this.#config;
+  }
+
   /** Whose client this is; null until the first token is there. */
   get userId(): string | null {
     return this.#identity.userId || null;
@@ -142,6 +150,7 @@ export class ChatClient {
     this.#stopWatching?.();
     this.#stopWatching = undefined;
     this.#connection.close();
+    this.#config.stop();
     this.#sync.offline();
     this.#receipts.stop();
     this.#outbox.stop();
@@ -192,12 +201,6 @@ export class ChatClient {
     this.#sync.request(); // should the event be lost
   }
 
-  /** Uploads a file; then send `{content: "", attachment}`. Rejects with a `ChatRequestError`. */
-  upload(conversationId: string, file: Blob, fileName = "file"): Promise<Attachment> {
-    const name = (file as { name?: string }).name;
-    return this.#rest.upload(conversationId, file, name ?? fileName);
-  }
-
   /** Whether a user is online, as last heard; undefined for a user not heard of. */
   presence(userId: string): PeerPresence | undefined {
     return this.conversations.presence.get(userId);
@@ -229,6 +232,7 @@ export class ChatClient {
     if (!this.#connection.isOnline) return;
     this.#outbox.online();
     this.#sync.request();
+    this.#config.online();
     this.#rooms.online();
     this.#receipts.online();
     this.conversations.online();

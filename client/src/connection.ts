@@ -1,9 +1,10 @@
 /** Keeps one connection alive: connects, comes back after every loss, and renews the token. */
 
 import { Backoff } from "./backoff.js";
-import { asChatError, isAuthError, localError } from "./errors.js";
+import { asChatError, ChatRequestError, isAuthError, localError } from "./errors.js";
 import type { Logger } from "./logger.js";
 import { Value, type Store } from "./observable.js";
+import { Pause } from "./pause.js";
 import type { ChatError, Requests } from "./protocol.js";
 import { readClaims, type TokenSource } from "./token.js";
 import { ACK_TIMEOUT, type Link, type ServerEvent, type Transport, type TransportFactory } from "./transport.js";
@@ -53,6 +54,8 @@ export class Connection implements Link {
   readonly #tokens: TokenSource;
   readonly #listener: ConnectionListener;
   readonly #logger: Logger;
+  /** What a refused handshake, or the error before the end of a connection, asked for. */
+  readonly #pause = new Pause();
   #userId: string | undefined;
   #attempt = 0;
   #refusals = 0;
@@ -87,12 +90,13 @@ export class Connection implements Link {
     if (this.#state.getSnapshot().status !== "closed") return;
     this.#refusals = 0;
     this.#backoff.reset();
-    void this.#try();
+    if (this.#pause.left > 0) this.#waitAndRetry("rate_limited", null);
+    else void this.#try();
   }
 
-  /** Tries at once instead of waiting, for example because the network is back. */
+  /** Tries at once instead of waiting, for example because the network is back; not before a rate limit ends. */
   wake(): void {
-    if (this.#state.getSnapshot().status === "offline") void this.#try();
+    if (this.#state.getSnapshot().status === "offline" && this.#pause.left === 0) void this.#try();
   }
 
   /** Gives this connection up and makes another one: it looks dead. */
@@ -135,8 +139,9 @@ export class Connection implements Link {
       this.#needsNewToken = false;
       this.#scheduleRenewal(false);
     } catch (error) {
-      this.#logger.warn("The token could not be renewed", asChatError(error).toJSON());
-      if (attempt === this.#attempt) this.#scheduleRenewal(true);
+      const failure = asChatError(error);
+      this.#logger.warn("The token could not be renewed", failure.toJSON());
+      if (attempt === this.#attempt) this.#scheduleRenewal(true, failure.retryAfter);
     }
   }
 
@@ -184,6 +189,7 @@ export class Connection implements Link {
 
   #failed(error: ChatError): void {
     this.#logger.debug("The connection was refused or failed", error);
+    this.#pause.note(new ChatRequestError(error));
     if (!isAuthError(error)) {
       this.#waitAndRetry(error.code, error);
       return;
@@ -208,26 +214,27 @@ export class Connection implements Link {
 
   #event(event: ServerEvent): void {
     if (event.name === "error" && isAuthError(event.payload)) this.#needsNewToken = true;
+    if (event.name === "error") this.#pause.note(new ChatRequestError(event.payload));
     this.#listener.event(event);
   }
 
   #waitAndRetry(reason: string, error: ChatError | null, backoff = this.#backoff): void {
     this.#attempt += 1;
     this.#clearTimers();
-    const wait = backoff.next((error?.retry_after ?? 0) * 1000);
+    const wait = backoff.next(this.#pause.left);
     this.#state.set({ status: "offline", reason, error, retryAt: Date.now() + wait });
     this.#timer = setTimeout(() => { void this.#try(); }, wait);
   }
 
   /** A minute before the end, halfway through a short life; a clock that says "expired" is not believed. */
-  #scheduleRenewal(isRetry: boolean): void {
+  #scheduleRenewal(isRetry: boolean, retryAfter = 0): void {
     clearTimeout(this.#renewal);
     const { exp } = readClaims(this.#tokens.current ?? "");
     if (exp === undefined || !this.#tokens.isRenewable) return;
     const left = exp * 1000 - Date.now();
     if (left <= 0) return;
     const early = left > 2 * RENEW_BEFORE ? left - RENEW_BEFORE : left / 2;
-    const wait = Math.max(1_000, isRetry ? Math.min(early, RENEW_BEFORE / 4) : early);
+    const wait = Math.max(1_000, retryAfter * 1000, isRetry ? Math.min(early, RENEW_BEFORE / 4) : early);
     if (wait < MAX_TIMER) this.#renewal = setTimeout(() => { void this.renew(); }, wait);
   }
 

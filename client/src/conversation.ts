@@ -7,29 +7,15 @@ import { ConversationLog, type LogEvent, type Tick } from "./log.js";
 import type { Logger } from "./logger.js";
 import { Derived, type Store } from "./observable.js";
 import type { Draft, Outbox } from "./outbox.js";
+import { UnreadPlace } from "./place.js";
 import type { ChatError, Conversation, ConversationSync, Message, TypingEvent } from "./protocol.js";
 import type { Receipts } from "./receipts.js";
 import type { Rest } from "./rest.js";
 import type { Rooms } from "./rooms.js";
+import type { ConversationSnapshot, OpenAt } from "./snapshot.js";
 import type { Link } from "./transport.js";
 import { OthersTyping, OwnTyping } from "./typing.js";
-import { Views, type ChatMessage } from "./view.js";
-
-/** What a conversation shows; a new object after each change, the same one otherwise. */
-export interface ConversationSnapshot {
-  /** Null until it is known. */
-  conversation: Conversation | null;
-  /** By `seq`, then those on their way in the order in which they were written. */
-  messages: readonly ChatMessage[];
-  /** Whether `loadOlder` would bring more. */
-  hasOlder: boolean;
-  /** Messages are on their way, or will be as soon as there is a connection. */
-  isLoading: boolean;
-  /** Who types now, without this user. */
-  typingUserIds: readonly string[];
-  /** Why messages could not be loaded or the conversation not be opened. */
-  error: ChatError | null;
-}
+import type { ChatMessage, Views } from "./view.js";
 
 /** What conversations share. */
 export interface ConversationContext {
@@ -56,6 +42,7 @@ export class LiveConversation implements Store<ConversationSnapshot> {
   readonly log: ConversationLog;
   readonly #context: ConversationContext;
   readonly #history: History;
+  readonly #place: UnreadPlace;
   readonly #ownTyping: OwnTyping;
   readonly #othersTyping: OthersTyping;
   readonly #snapshot = new Derived(() => this.#compute());
@@ -76,6 +63,7 @@ export class LiveConversation implements Store<ConversationSnapshot> {
     this.#history = new History({
       conversationId: id, log: this.log, rest: context.rest, onChange: () => { this.#historyChanged(); },
     });
+    this.#place = new UnreadPlace(this.log, this.#history, () => context.receipts.readSeq(id));
     this.#ownTyping = new OwnTyping(context.link, id);
     this.#othersTyping = new OthersTyping(() => {
       this.#snapshot.invalidate();
@@ -101,24 +89,32 @@ export class LiveConversation implements Store<ConversationSnapshot> {
     return this.#othersTyping.userIds;
   }
 
-  /** Shows it: loads the newest messages and hears typing and presence, until the answered function is called. */
-  open(): () => void {
+  /**
+   * Shows it: loads the newest messages, or those around the first unread one, and hears
+   * typing and presence, until the answered function is called.
+   */
+  open(at: OpenAt = "newest"): () => void {
     this.#opened += 1;
     const leave = this.#context.rooms.enter(this.id);
+    if (at === "unread" && this.#opened === 1) this.#place.seek();
     this.#check();
+    this.#snapshot.invalidate();
     let isOpen = true;
     return () => {
       if (!isOpen) return;
       isOpen = false;
       this.#opened -= 1;
+      if (this.#opened === 0) this.#place.forget();
       this.#ownTyping.set(false);
       leave();
+      this.#snapshot.invalidate();
     };
   }
 
-  /** Sends a text or a draft; answers the message's key at once. It never fails here: watch its `state`. */
+  /** Sends a text or a draft, and shows the newest messages; answers the message's key at once. It never fails here: watch its `state`. */
   send(draft: string | Draft): string {
     this.#ownTyping.set(false);
+    this.toNewest();
     return this.#context.outbox.add(this.id, typeof draft === "string" ? { content: draft } : draft).client_msg_id;
   }
 
@@ -153,10 +149,28 @@ export class LiveConversation implements Store<ConversationSnapshot> {
     return this.#history.older();
   }
 
-  /** The user has read everything up to `seq`; by default all that is there. */
+  /** One page towards the newest messages, while `hasNewer`; as `loadOlder`. */
+  loadNewer(): Promise<void> {
+    return this.#history.newer();
+  }
+
+  /** Shows the newest messages. */
+  toNewest(): void {
+    this.#place.leave();
+    this.#snapshot.invalidate();
+  }
+
+  /** Shows the first unread message and what stands around it. */
+  toUnread(): void {
+    this.#place.seek();
+    this.#check();
+    this.#snapshot.invalidate();
+  }
+
+  /** The user has read everything up to `seq`; by default all that is there. Only a participant can. */
   markRead(seq?: number): void {
     const { info } = this.log;
-    if (seq === undefined && this.unreadCount === 0) return;
+    if (!this.log.isParticipant || (seq === undefined && this.unreadCount === 0)) return;
     const upTo = seq ?? this.#lastReceived()?.seq ?? info?.last_seq ?? 0;
     if (!info || upTo <= Math.max(info.read_seq, this.#context.receipts.readSeq(this.id))) return;
     this.#context.receipts.read(this.id, upTo);
@@ -241,17 +255,19 @@ export class LiveConversation implements Store<ConversationSnapshot> {
   #historyChanged(): void {
     this.#snapshot.invalidate();
     if (this.#history.isLoading || !this.isOpen) return;
-    if (this.#history.error) setTimeout(() => { this.#check(); }, HISTORY_RETRY);
+    if (this.#history.error) setTimeout(() => { this.#check(); }, Math.max(HISTORY_RETRY, this.#history.pausedFor));
     else this.#check();
   }
 
   /** Sees to it that an open conversation has something to show. */
   #check(): void {
     this.#isCheckQueued = false;
-    const { error, isLoading, isIncomplete } = this.#history;
-    if (!this.isOpen || !this.log.info || isLoading) return;
+    const { error, isLoading, isIncomplete, pausedFor } = this.#history;
+    if (!this.isOpen || !this.log.info || isLoading || pausedFor > 0) return;
     if (error && (isPermanent(error) || !this.#context.link.isOnline)) return; // `online` comes back to it
-    if (isIncomplete) void this.#history.older();
+    this.#place.update();
+    if (isIncomplete) void this.#history.newest();
+    else if (this.#place.isSought) void this.#place.fetch();
     else if (this.log.unsureFrom !== undefined) void this.#history.refresh();
   }
 
@@ -266,10 +282,8 @@ export class LiveConversation implements Store<ConversationSnapshot> {
 
   #reportDelivered(): void {
     const { info } = this.log;
-    const { identity: { userId }, receipts } = this.#context;
     const message = this.#lastReceived();
-    if (!info || message?.status !== "sent") return;
-    if (userId === info.client_user_id || userId === info.owner_user_id) receipts.delivered(this.id, message.seq);
+    if (info && message?.status === "sent" && this.log.isParticipant) this.#context.receipts.delivered(this.id, message.seq);
   }
 
   #forgetAcknowledged(): void {
@@ -280,24 +294,35 @@ export class LiveConversation implements Store<ConversationSnapshot> {
 
   #compute(): ConversationSnapshot {
     const { info, timeline } = this.log;
+    const { receipts, outbox } = this.#context;
+    const error = this.#history.error ?? this.#refusal;
+    const isMissing = !info || (timeline.last === undefined && info.last_seq > 0) || this.#place.isSought;
+    const read_seq = this.log.isParticipant ? Math.max(info?.read_seq ?? 0, receipts.readSeq(this.id)) : 0;
+    return {
+      conversation: info ? { ...info, read_seq, unread_count: this.unreadCount } : null,
+      messages: this.#place.isSought && !error ? [] : this.#shown(),
+      hasOlder: this.#history.hasOlder,
+      hasNewer: this.#history.hasNewer,
+      isLoading: this.#history.isLoading || (isMissing && !error),
+      typingUserIds: this.#othersTyping.userIds,
+      error,
+      heldUntil: outbox.heldUntil(this.id),
+      isOpen: this.isOpen,
+    };
+  }
+
+  #shown(): ChatMessage[] {
+    const { timeline, past } = this.log;
     const { identity: { userId }, views, outbox } = this.#context;
+    if (past.first !== undefined) return past.messages.map((message) => views.stored(message));
     const acknowledged = [...this.#acknowledged.values()].sort((a, b) => a.seq - b.seq);
     const own = [...timeline.messages, ...acknowledged].filter((message) => message.sender_id === userId);
     const known = new Set(own.map((message) => message.client_msg_id));
     const waiting = outbox.list(this.id).filter((entry) => !known.has(entry.client_msg_id));
-    const error = this.#history.error ?? this.#refusal;
-    const isMissing = !info || (timeline.last === undefined && info.last_seq > 0);
-    return {
-      conversation: info ? { ...info, unread_count: this.unreadCount } : null,
-      messages: [
-        ...timeline.messages.map((message) => views.stored(message)),
-        ...acknowledged.map((message) => views.stored(message)),
-        ...waiting.map((entry) => views.waiting(entry)),
-      ],
-      hasOlder: this.#history.hasOlder,
-      isLoading: this.#history.isLoading || (isMissing && !error),
-      typingUserIds: this.#othersTyping.userIds,
-      error,
-    };
+    return [
+      ...timeline.messages.map((message) => views.stored(message)),
+      ...acknowledged.map((message) => views.stored(message)),
+      ...waiting.map((entry) => views.waiting(entry)),
+    ];
   }
 }

@@ -1,6 +1,7 @@
 /** All conversations of the user: the list with its counters, and the way from an event to its conversation. */
 
 import { LiveConversation, type ConversationContext } from "./conversation.js";
+import { isParticipant } from "./cursors.js";
 import type { Tick } from "./log.js";
 import { Derived, type Store } from "./observable.js";
 import { PresenceMap } from "./presence.js";
@@ -9,10 +10,13 @@ import type { ServerEvent } from "./transport.js";
 
 /** A conversation as a list shows it; `unread_count` and `peer_presence` are up to date. */
 export interface ConversationItem extends Conversation {
-  /** The other participant. */
+  /** The other participant; for a user who is neither, the one who is `client`. */
   peer: User;
+  /** Whether this user is one of the two, and not a third voice (`service`, `admin`). */
+  isParticipant: boolean;
   /** Archived by this user. */
   isArchived: boolean;
+  /** A participant types who is not this user. */
   isPeerTyping: boolean;
   /** Own messages that are not sent yet, or failed. */
   waitingCount: number;
@@ -186,6 +190,7 @@ export class Conversations implements Store<ConversationsSnapshot> {
   }
 
   #learn(conversation: Conversation, since: Tick): void {
+    if (!isParticipant(conversation, this.#context.identity.userId)) return; // then it is nobody's
     this.presence.snapshot(this.#peer(conversation).id, conversation.peer_presence, since);
   }
 
@@ -230,7 +235,8 @@ export class Conversations implements Store<ConversationsSnapshot> {
       peer_presence: this.presence.get(peer.id) ?? info.peer_presence,
       peer,
       isArchived: isClient ? info.archived_by_client : info.archived_by_owner,
-      isPeerTyping: conversation.typingUserIds.length > 0,
+      isParticipant: isParticipant(info, this.#context.identity.userId),
+      isPeerTyping: conversation.typingUserIds.some((id) => isParticipant(info, id)),
       waitingCount: this.#context.outbox.list(info.id).length,
     };
     const last = this.#items.get(info);

@@ -2,6 +2,8 @@
 
 import type { ChatError } from "./protocol.js";
 
+const RATE_LIMITED = "rate_limited";
+
 /**
  * A request that failed. `code` is one of the server's (`rate_limited`, …) or the
  * client's own: `offline` (never sent), `timeout` and `disconnected` (sent, but
@@ -20,7 +22,8 @@ export class ChatRequestError extends Error {
   constructor(error: ChatError) {
     super(error.detail);
     this.code = error.code;
-    this.retryable = error.retryable;
+    // Waiting is all that a limit asks for: it must never cost a message.
+    this.retryable = error.retryable || error.code === RATE_LIMITED;
     this.retryAfter = error.retry_after;
     this.fields = error.fields;
   }

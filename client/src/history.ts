@@ -1,8 +1,10 @@
 /** Brings pages of a conversation's history into its log, by REST. */
 
 import { asChatError, localError } from "./errors.js";
+import type { Recording } from "./held.js";
 import type { ConversationLog } from "./log.js";
-import type { ChatError } from "./protocol.js";
+import { Pause } from "./pause.js";
+import type { ChatError, Message } from "./protocol.js";
 import type { PageRequest, Rest } from "./rest.js";
 
 export interface HistoryOptions {
@@ -21,6 +23,7 @@ const RETRY_DELAY = 300;
 /** One request at a time; what happens in the meantime is not lost, nor overwritten by an older page. */
 export class History {
   readonly #options: HistoryOptions;
+  readonly #pause = new Pause();
   #flight: Promise<void> | undefined;
   #error: ChatError | null = null;
 
@@ -39,20 +42,50 @@ export class History {
 
   /** Whether there are messages before those that are held. */
   get hasOlder(): boolean {
-    const { info, timeline } = this.#options.log;
-    return timeline.first === undefined ? (info?.last_seq ?? 0) > 0 : timeline.first > 1;
+    const { info, timeline, past } = this.#options.log;
+    const first = past.first ?? timeline.first;
+    return first === undefined ? (info?.last_seq ?? 0) > 0 : first > 1;
+  }
+
+  /** Whether there are messages between the run further back and the newest ones. */
+  get hasNewer(): boolean {
+    return this.#options.log.past.first !== undefined;
+  }
+
+  /** Milliseconds for which the server wants no request. */
+  get pausedFor(): number {
+    return this.#pause.left;
   }
 
   /** Whether the window is missing or too short to fill a screen. */
   get isIncomplete(): boolean {
-    return this.hasOlder && this.#options.log.timeline.messages.length < PAGE / 2;
+    const { info, timeline } = this.#options.log;
+    return timeline.messages.length < Math.min(PAGE / 2, info?.last_seq ?? 0);
   }
 
   /** The next page into the past, or the newest one when nothing is held. Never rejects. */
   older(): Promise<void> {
     if (this.#flight) return this.#flight;
     if (!this.hasOlder) return Promise.resolve();
-    return this.#run(async () => { await this.#load(); });
+    const { past } = this.#options.log;
+    return this.#run(() => (past.first === undefined ? this.#load() : this.#loadPast({ limit: PAGE, before_seq: past.first })));
+  }
+
+  /** The window of the newest messages, or more of it. Never rejects. */
+  newest(): Promise<void> {
+    return this.#flight ?? this.#run(() => this.#load());
+  }
+
+  /** The next page after the run further back. Never rejects. */
+  newer(): Promise<void> {
+    if (this.#flight) return this.#flight;
+    const { last } = this.#options.log.past;
+    return last === undefined ? Promise.resolve() : this.#run(() => this.#loadPast({ limit: PAGE, after_seq: last }));
+  }
+
+  /** A run further back with what stands before and after `seq`. Never rejects. */
+  around(seq: number): Promise<void> {
+    return this.#flight ?? this.#run(() => this.#loadPast({ limit: PAGE, before_seq: seq + 1 + PAGE / 2 }));
   }
 
   /** Fetches again those messages whose receipts were missed. Never rejects. */
@@ -64,7 +97,11 @@ export class History {
   #run(work: () => Promise<void>): Promise<void> {
     this.#error = null;
     this.#flight = work()
-      .catch((error: unknown) => { this.#error = asChatError(error).toJSON(); })
+      .catch((thrown: unknown) => {
+        const error = asChatError(thrown);
+        this.#pause.note(error);
+        this.#error = error.toJSON();
+      })
       .finally(() => {
         this.#flight = undefined;
         this.#options.onChange();
@@ -84,6 +121,13 @@ export class History {
     throw localError("timeout");
   }
 
+  /** What does not fit was dropped meanwhile; whoever needs it asks again, a moment later. */
+  async #loadPast(page: PageRequest): Promise<void> {
+    const { log } = this.#options;
+    const isAdded = await this.#page(page, (messages, recording) => log.mergePast(messages, recording));
+    if (!isAdded) await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY));
+  }
+
   async #refresh(): Promise<void> {
     const { log } = this.#options;
     while (log.unsureFrom !== undefined) {
@@ -96,11 +140,13 @@ export class History {
     }
   }
 
-  async #page(page: PageRequest): Promise<boolean> {
+  async #page(
+    page: PageRequest, merge = (messages: Message[], recording: Recording) => this.#options.log.mergePage(messages, recording),
+  ): Promise<boolean> {
     const { log, rest, conversationId } = this.#options;
     const recording = log.record();
     try {
-      return log.mergePage(await rest.messages(conversationId, page), recording);
+      return merge(await rest.messages(conversationId, page), recording);
     } catch (error) {
       log.discard(recording);
       throw error;

@@ -2,7 +2,7 @@
 
 export { ChatClient, type ChatClientOptions } from "./client.js";
 export type { ConnectionState, ConnectionStatus } from "./connection.js";
-export type { ConversationSnapshot, LiveConversation } from "./conversation.js";
+export type { LiveConversation } from "./conversation.js";
 export type { ConversationItem, Conversations, ConversationsSnapshot } from "./conversations.js";
 export { ChatRequestError } from "./errors.js";
 export type { Logger } from "./logger.js";
@@ -10,6 +10,7 @@ export type { Store } from "./observable.js";
 export type { Draft } from "./outbox.js";
 export type * from "./protocol.js";
 export type { Fetch } from "./rest.js";
+export type { ConversationSnapshot, OpenAt } from "./snapshot.js";
 export {
   asyncStorageOutbox, indexedDbOutbox, memoryOutbox, type AsyncStorageLike, type OutboxStorage,
 } from "./storage/index.js";

@@ -1,12 +1,13 @@
 /** What this device knows of one conversation, built from snapshots and events; no input or output. */
 
+import { cursorMoves, isParticipant, ReceiptCursors, type ReceiptStatus } from "./cursors.js";
 import { RevGate } from "./gate.js";
 import type { Identity } from "./identity.js";
 import type { Conversation, ConversationSync, Message, Position } from "./protocol.js";
-import {
-  cursorMoves, mergeMessages, moveMessage, Timeline, type CursorMove, type Cursors,
-} from "./timeline.js";
+import { HeldMessages, type Recording } from "./held.js";
+import { isUndated, mergeMessages, moveMessage, type CursorMove, type Timeline } from "./timeline.js";
 import type { ServerEvent } from "./transport.js";
+import { countsAsUnread, countUnread } from "./unread.js";
 
 /** The events that take a `rev` of their conversation. */
 export type LogEvent = Extract<ServerEvent, {
@@ -20,32 +21,24 @@ export interface LogListener {
   gap(): void;
 }
 
-/** What happened while a page was being fetched; it is newer than the page, or as new. */
-export interface Recording {
-  messages: Message[];
-  moves: CursorMove[];
-  /** The window was dropped meanwhile: the page may not fit any more. */
-  isVoid: boolean;
-}
-
 /** Counts requests and answers, to tell whether something happened after a request was sent. */
 export type Tick = number;
 
 /**
  * Equal to the server's state at revision `rev`, for the messages it holds: the
- * gapless window that ends with the newest one, and may be empty.
+ * gapless window that ends with the newest one, and may be empty, and a run further
+ * back, which somebody reads until it meets the window.
  */
 export class ConversationLog {
   info: Conversation | undefined;
-  readonly timeline = new Timeline();
+  readonly #held = new HeldMessages();
   readonly #identity: Identity;
   readonly #listener: LogListener;
   readonly #gate: RevGate<LogEvent["payload"] & { event: LogEvent }>;
-  readonly #recordings = new Set<Recording>();
   /** The server's time of what the flags were taken from: no `rev` orders them. */
   #flagsAt = "";
   #unreadTick: Tick = -1;
-  #ownDeliveredSeq = 0;
+  readonly #told = new ReceiptCursors();
   #unsureFrom: number | undefined;
   #jumps = 0;
 
@@ -56,6 +49,16 @@ export class ConversationLog {
       apply: ({ event }) => { this.#apply(event); },
       onGap: () => { listener.gap(); },
     });
+  }
+
+  /** The window that ends with the newest message. */
+  get timeline(): Timeline {
+    return this.#held.timeline;
+  }
+
+  /** The run further back. */
+  get past(): Timeline {
+    return this.#held.past;
   }
 
   get rev(): number | undefined {
@@ -69,24 +72,31 @@ export class ConversationLog {
   }
 
   /**
-   * Messages of the other side that were not read: counted where all are held, else
-   * the server's word. `readSeq` is read already, though the server may not know yet.
+   * Messages of others that were not read: counted where all are held, else the
+   * server's word. `readSeq` is read already, though the server may not know yet.
+   * Nothing is unread for someone who takes no part: the server keeps no cursor of theirs.
    */
   unreadCount(readSeq = 0): number {
     const { info } = this;
-    if (!info) return 0;
-    const read = Math.max(readSeq, info.read_seq);
-    if (this.timeline.first !== undefined && this.timeline.first <= read + 1) {
-      return this.timeline.messages.filter((m) => m.seq > read && this.#countsAsUnread(m)).length;
-    }
-    return Math.max(0, Math.min(info.unread_count, info.last_seq - read));
+    if (!info || !this.isParticipant) return 0;
+    return countUnread(info, this.#held, Math.max(readSeq, info.read_seq), this.#identity.userId);
+  }
+
+  /** Whether a message makes this user's counter grow. */
+  countsAsUnread(message: Message): boolean {
+    return countsAsUnread(message, this.#identity.userId);
+  }
+
+  /** Whether this user is one of the two whom the conversation is between. */
+  get isParticipant(): boolean {
+    return this.info !== undefined && isParticipant(this.info, this.#identity.userId);
   }
 
   /** Whether the counter cannot be right: `unread` events may overtake each other. */
   get isDoubtful(): boolean {
     const last = this.info?.last_message;
-    if (!this.info || !last) return false;
-    return this.unreadCount() === 0 && last.seq > this.info.read_seq && this.#countsAsUnread(last);
+    if (!this.info || !last || !this.isParticipant) return false;
+    return this.unreadCount() === 0 && last.seq > this.info.read_seq && this.countsAsUnread(last);
   }
 
   /**
@@ -100,6 +110,11 @@ export class ConversationLog {
   /** How often events were skipped because a snapshot came instead. */
   get jumps(): number {
     return this.#jumps;
+  }
+
+  /** How often the messages that were held had to be given up. */
+  get drops(): number {
+    return this.#held.drops;
   }
 
   /** The messages from `unsureFrom` on were fetched again, and there was no jump meanwhile. */
@@ -127,7 +142,7 @@ export class ConversationLog {
     const missed = held !== undefined && info.rev > held;
     if (missed) this.#jumps += 1;
     if (missed && (!changes || limited)) this.#drop();
-    if (this.timeline.last !== undefined) this.#take(changes ?? []);
+    if (this.timeline.last !== undefined) this.#held.take(changes ?? []);
     // Whether other devices of this user have confirmed these, no cursor tells.
     if (missed) this.#doubt(this.timeline.messages.find((m) => m.status === "sent" && m.sender_id !== this.#identity.userId));
     if (held === undefined || info.rev >= held) this.#adopt(info, since);
@@ -156,28 +171,33 @@ export class ConversationLog {
 
   /** Starts to record what happens, for `mergePage`. */
   record(): Recording {
-    const recording: Recording = { messages: [], moves: [], isVoid: false };
-    this.#recordings.add(recording);
-    return recording;
+    return this.#held.record();
   }
 
   /** Takes a page of history, or not: false when it does not fit (any more). */
   mergePage(page: readonly Message[], recording: Recording): boolean {
-    this.#recordings.delete(recording);
-    const known = this.info?.last_seq ?? 0;
-    const usable = page.filter((message) => message.seq <= known);
-    for (const { rev } of page) this.hint(rev);
-    if (recording.isVoid || !this.#reachesEnd(usable) || !this.timeline.merge(usable)) return false;
-    for (const message of recording.messages) this.timeline.put(message);
-    for (const move of recording.moves) this.timeline.move(move);
-    this.#raise();
+    const isTaken = this.#held.merge(this.#usable(page), recording, this.info?.last_seq ?? 0);
+    if (isTaken) this.#merged();
+    return isTaken;
+  }
+
+  /** Takes a page into the run further back, or not: false when it does not fit (any more). */
+  mergePast(page: readonly Message[], recording: Recording): boolean {
+    const isTaken = this.#held.mergePast(this.#usable(page), recording);
+    if (isTaken) this.#merged();
+    return isTaken;
+  }
+
+  /** Gives the run further back up. */
+  leavePast(): void {
+    if (this.past.first === undefined) return;
+    this.past.clear();
     this.#listener.changed();
-    return true;
   }
 
   /** Stops a recording whose page never came. */
   discard(recording: Recording): void {
-    this.#recordings.delete(recording);
+    this.#held.discard(recording);
   }
 
   /** Forgets the messages but not the conversation. */
@@ -192,31 +212,26 @@ export class ConversationLog {
     this.#drop();
     this.info = undefined;
     this.#flagsAt = "";
-    this.#ownDeliveredSeq = 0;
+    this.#told.clear();
     this.#listener.changed();
   }
 
-  /** A first page has to end with the newest message, or the window would. */
-  #reachesEnd(page: readonly Message[]): boolean {
-    const last = Math.max(this.timeline.last ?? 0, ...page.map((message) => message.seq));
-    return last === (this.info?.last_seq ?? 0);
+  /** What a page has beyond what is known comes as events. */
+  #usable(page: readonly Message[]): Message[] {
+    for (const { rev } of page) this.hint(rev);
+    return page.filter((message) => message.seq <= (this.info?.last_seq ?? 0));
   }
 
-  #countsAsUnread(message: Message): boolean {
-    return message.sender_id !== this.#identity.userId && !message.is_deleted;
+  #merged(): void {
+    // Of those that cursors moved while they stood apart, nobody has told when.
+    if (this.#held.join()) this.#doubt(this.timeline.messages.find(isUndated));
+    this.#raise();
+    this.#listener.changed();
   }
 
   #drop(): void {
-    this.timeline.clear();
+    this.#held.drop();
     this.#unsureFrom = undefined;
-    for (const recording of this.#recordings) recording.isVoid = true;
-  }
-
-  #take(messages: readonly Message[]): void {
-    for (const message of messages) {
-      this.timeline.put(message);
-      for (const recording of this.#recordings) recording.messages.push(message);
-    }
   }
 
   #adopt(info: Conversation, since: Tick): void {
@@ -249,19 +264,14 @@ export class ConversationLog {
     if (!this.info) return;
     const before = this.timeline.messages;
     for (const status of ["delivered", "read"] as const) {
-      for (const move of cursorMoves(this.info, this.#cursors(status), status, null)) this.timeline.move(move);
+      const cursors = this.#told.known(this.info, this.#identity.userId, status);
+      for (const move of cursorMoves(this.info, cursors, status, null)) this.#held.raise(move);
     }
     this.#doubt(this.timeline.messages.find((message, index) => message !== before[index]));
   }
 
   #doubt(first: Message | undefined): void {
     if (first) this.#unsureFrom = Math.min(first.seq, this.#unsureFrom ?? Infinity);
-  }
-
-  #cursors(status: "delivered" | "read"): Cursors {
-    const { read_seq = 0, peer_read_seq = 0, peer_delivered_seq = 0 } = this.info ?? {};
-    if (status === "read") return { own: read_seq, peer: peer_read_seq, userId: this.#identity.userId };
-    return { own: Math.max(this.#ownDeliveredSeq, read_seq), peer: peer_delivered_seq, userId: this.#identity.userId };
   }
 
   /** Only the gate calls this: exactly once for each event, in order. */
@@ -296,7 +306,7 @@ export class ConversationLog {
       updated_at: message.created_at,
     };
     if (message.created_at > this.#flagsAt) this.#unarchive(message.created_at);
-    this.#take([message]);
+    this.#held.take([message]);
     if (this.timeline.last !== message.seq) this.#drop();
   }
 
@@ -312,27 +322,27 @@ export class ConversationLog {
     const last = this.info.last_message;
     const last_message = last?.seq === message.seq ? mergeMessages(last, message) : last;
     this.info = { ...this.info, last_message, updated_at: message.updated_at };
-    if (this.timeline.last !== undefined) this.#take([message]);
-    else for (const recording of this.#recordings) recording.messages.push(message);
+    if (this.timeline.last !== undefined) this.#held.take([message]);
+    else this.#held.note(message);
   }
 
-  #receipt(status: "delivered" | "read", by: string, seq: number, at: string): void {
+  #receipt(status: ReceiptStatus, by: string, seq: number, at: string): void {
     if (!this.info) return;
     const info = { ...this.info, updated_at: at };
+    this.#told.note(status, by, seq);
     if (by === this.#identity.userId) {
-      this.#ownDeliveredSeq = Math.max(this.#ownDeliveredSeq, seq);
       if (status === "read") info.read_seq = Math.max(info.read_seq, seq);
-    } else {
+    } else if (this.isParticipant && isParticipant(info, by)) {
       info.peer_delivered_seq = Math.max(info.peer_delivered_seq, seq);
       if (status === "read") info.peer_read_seq = Math.max(info.peer_read_seq, seq);
     }
     this.info = info;
-    for (const move of cursorMoves(info, this.#cursors(status), status, at)) this.#move(move);
+    const cursors = this.#told.known(info, this.#identity.userId, status);
+    for (const move of cursorMoves(info, cursors, status, at)) this.#move(move);
   }
 
   #move(move: CursorMove): void {
-    this.timeline.move(move);
-    for (const recording of this.#recordings) recording.moves.push(move);
+    this.#held.move(move);
     const last = this.info?.last_message;
     if (this.info && last) this.info = { ...this.info, last_message: moveMessage(last, move) };
   }

@@ -4,6 +4,7 @@ import { Backoff } from "./backoff.js";
 import { asChatError, isAuthError, isPermanent, type ChatRequestError } from "./errors.js";
 import type { Logger } from "./logger.js";
 import { OutboxEntries } from "./outbox_entries.js";
+import { Pause } from "./pause.js";
 import type { Attachment, ChatError, Message, MessageType, SendMessage } from "./protocol.js";
 import type { OutboxStorage } from "./storage/types.js";
 import { Tabs } from "./tabs.js";
@@ -49,7 +50,7 @@ const MAX_ODD_FAILURES = 20;
  * Guarantees: an entry is sent only after the one before it in its conversation was
  * acknowledged or has failed for good, always with the same `client_msg_id`, and is
  * forgotten only when the server has it. Whatever may succeed later is repeated for
- * ever; what cannot (403, 404, 409, 413, 415, 422) becomes `failed`, and so does what
+ * ever, after a rate limit no earlier than that allows; what cannot (403, 404, 409, 413, 415, 422) becomes `failed`, and so does what
  * makes the server fail (500) for minutes.
  */
 export class Outbox {
@@ -58,6 +59,8 @@ export class Outbox {
   #tabs: Tabs | undefined;
   readonly #draining = new Set<string>();
   readonly #sleepers = new Set<() => void>();
+  /** A rate limit is the user's, in whichever conversation it was met. */
+  readonly #pause = new Pause();
 
   constructor(options: OutboxOptions) {
     this.#options = options;
@@ -85,6 +88,11 @@ export class Outbox {
   /** The entries of a conversation, in order. */
   list(conversationId: string): readonly OutboxEntry[] {
     return this.#entries.list(conversationId);
+  }
+
+  /** When a rate limit lets the next message go (ms since 1970); null where none holds one back. */
+  heldUntil(conversationId: string): number | null {
+    return this.#entries.next(conversationId) ? this.#pause.until : null;
   }
 
   /** Queues a message; it is visible at once and sent as soon as possible. */
@@ -186,13 +194,28 @@ export class Outbox {
     while (this.#canSend(conversationId)) {
       const entry = this.#entries.next(conversationId);
       if (!entry) return;
+      if (this.#pause.left > 0) {
+        await this.#rest(conversationId);
+        continue;
+      }
       const error = await this.#send(entry);
       if (!error) backoff.reset();
       else if (isHopeless(error, backoff.tries)) {
         backoff.reset();
         await this.#entries.put({ ...entry, state: "failed", error: error.toJSON() });
-      } else await this.#sleep(backoff.next((error.retryAfter ?? 0) * 1000));
+      } else {
+        this.#pause.note(error);
+        if (this.#pause.left > 0) await this.#rest(conversationId);
+        await this.#sleep(backoff.next());
+      }
     }
+  }
+
+  /** Waits for the end of a rate limit, and lets it be shown. */
+  async #rest(conversationId: string): Promise<void> {
+    this.#options.onChange(conversationId);
+    await this.#sleep(this.#pause.left);
+    this.#options.onChange(conversationId);
   }
 
   /** One try; answers what went wrong, if anything. */

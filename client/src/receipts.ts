@@ -3,6 +3,7 @@
 import { Backoff } from "./backoff.js";
 import { asChatError, isPermanent } from "./errors.js";
 import type { Logger } from "./logger.js";
+import { Pause } from "./pause.js";
 import type { Link } from "./transport.js";
 
 export interface ReceiptsOptions {
@@ -29,6 +30,7 @@ const COALESCE = 100;
 export class Receipts {
   readonly #options: ReceiptsOptions;
   readonly #reports = new Map<string, Report>();
+  readonly #pause = new Pause();
 
   constructor(options: ReceiptsOptions) {
     this.#options = options;
@@ -93,11 +95,15 @@ export class Receipts {
     report.timer = setTimeout(() => {
       report.timer = undefined;
       void this.#flush(conversationId, report);
-    }, wait);
+    }, Math.max(wait, this.#pause.left));
   }
 
   async #flush(conversationId: string, report: Report): Promise<void> {
     if (report.isBusy || !this.#options.link.isOnline || !isPending(report)) return;
+    if (this.#pause.left > 0) {
+      this.#schedule(conversationId, 0);
+      return;
+    }
     report.isBusy = true;
     // Reading implies delivery: one report says both.
     const isRead = report.read > report.ackedRead;
@@ -118,6 +124,7 @@ export class Receipts {
   #failed(conversationId: string, report: Report, seq: number, isRead: boolean, thrown: unknown): void {
     const error = asChatError(thrown);
     this.#options.logger.debug("A receipt was not accepted", error.toJSON());
+    this.#pause.note(error);
     if (!isPermanent(error)) {
       report.backoff.next();
       return;

@@ -1,7 +1,7 @@
-/** The REST calls of the client: history pages, files, and what has no socket event. */
+/** The REST calls of the client: history pages, and what has no socket event. */
 
 import { asChatError, ChatRequestError, isAuthError, localError } from "./errors.js";
-import type { Attachment, ChatError, Conversation, Message, PresenceEvent } from "./protocol.js";
+import type { ChatError, Conversation, Message, PresenceEvent, ServerConfig } from "./protocol.js";
 import type { TokenSource } from "./token.js";
 
 /** `fetch`, or anything that behaves like it. */
@@ -9,14 +9,15 @@ export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 /** Which page of history; without any: the newest one. */
 export interface PageRequest {
-  /** Messages with a smaller `seq`. */
+  /** Messages with a smaller `seq`, newest first. */
   before_seq?: number;
+  /** Messages with a larger `seq`, oldest first; only one of the two. */
+  after_seq?: number;
   /** 1 to 100; 50 by default. */
   limit?: number;
 }
 
 const TIMEOUT = 20_000;
-const UPLOAD_TIMEOUT = 300_000;
 
 /** Every method rejects with a `ChatRequestError`; a refused token is renewed once. */
 export class Rest {
@@ -51,11 +52,9 @@ export class Rest {
     return this.#call("GET", `/users/${encodeURIComponent(userId)}/presence`);
   }
 
-  /** Uploads a file; send its `id` as a message's attachment afterwards. */
-  upload(conversationId: string, file: Blob, fileName: string): Promise<Attachment> {
-    const form = new FormData();
-    form.append("file", file, fileName);
-    return this.#call("POST", `/conversations/${encodeURIComponent(conversationId)}/attachments`, form);
+  /** The server's limits; they are for everybody to know. */
+  async config(): Promise<ServerConfig> {
+    return read(await this.#send("/config", { method: "GET", headers: { Accept: "application/json" } }));
   }
 
   async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
@@ -69,23 +68,20 @@ export class Rest {
 
   async #once<T>(method: string, path: string, body: unknown, isRenewal: boolean): Promise<T> {
     const token = await this.#tokens.get(isRenewal);
-    const isForm = body instanceof FormData;
-    const response = await this.#send(path, {
+    return read(await this.#send(path, {
       method,
       headers: {
         Accept: "application/json",
         Authorization: `Bearer ${token}`,
-        ...(body === undefined || isForm ? {} : { "Content-Type": "application/json" }),
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
       },
-      ...(body === undefined ? {} : { body: isForm ? body : JSON.stringify(body) }),
-    }, isForm ? UPLOAD_TIMEOUT : TIMEOUT);
-    if (!response.ok) throw await failure(response);
-    return (await response.json()) as T;
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    }));
   }
 
-  async #send(path: string, init: RequestInit, timeout: number): Promise<Response> {
+  async #send(path: string, init: RequestInit): Promise<Response> {
     const abort = new AbortController();
-    const timer = setTimeout(() => { abort.abort(); }, timeout);
+    const timer = setTimeout(() => { abort.abort(); }, TIMEOUT);
     try {
       return await this.#fetch(this.#base + path, { ...init, signal: abort.signal });
     } catch {
@@ -96,15 +92,30 @@ export class Rest {
   }
 }
 
-/** The error object of a problem+json body; a proxy's own page becomes `unavailable` or `internal_error`. */
+async function read<T>(response: Response): Promise<T> {
+  if (!response.ok) throw await failure(response);
+  return (await response.json()) as T;
+}
+
+const TOO_MANY_REQUESTS = 429;
+
+/** The error object of a problem+json body; of a proxy's own page what its status says. */
 async function failure(response: Response): Promise<ChatRequestError> {
+  const { status } = response;
   const problem = (await response.json().catch(() => undefined)) as Partial<ChatError> | undefined;
-  const isTemporary = response.status === 429 || response.status >= 502;
+  const isTemporary = status === TOO_MANY_REQUESTS || status >= 502;
+  const guess = status === TOO_MANY_REQUESTS ? "rate_limited" : isTemporary ? "unavailable" : "internal_error";
+  const retryAfter = problem?.retry_after ?? seconds(response.headers.get("Retry-After"));
   return new ChatRequestError({
-    code: problem?.code ?? (isTemporary ? "unavailable" : "internal_error"),
-    detail: problem?.detail ?? `The server answered ${response.status}.`,
+    code: problem?.code ?? guess,
+    detail: problem?.detail ?? `The server answered ${status}.`,
     retryable: problem?.retryable ?? isTemporary,
-    ...(problem?.retry_after === undefined ? {} : { retry_after: problem.retry_after }),
+    ...(retryAfter === undefined ? {} : { retry_after: retryAfter }),
     ...(problem?.fields === undefined ? {} : { fields: problem.fields }),
   });
+}
+
+/** `Retry-After` in its usual form; a date says nothing on a device whose clock is wrong. */
+function seconds(header: string | null): number | undefined {
+  return header !== null && /^\d+$/.test(header) ? Number(header) : undefined;
 }

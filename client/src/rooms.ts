@@ -3,6 +3,7 @@
 import { asChatError, isPermanent } from "./errors.js";
 import type { Tick } from "./log.js";
 import type { Logger } from "./logger.js";
+import { Pause } from "./pause.js";
 import type { ChatError, Conversation } from "./protocol.js";
 import type { Link } from "./transport.js";
 
@@ -17,12 +18,14 @@ export interface RoomsOptions {
 }
 
 const AT_ONCE = 8;
+const RETRY = 3;
 
 /** Keeps the socket in every room that somebody wants, over all reconnects. */
 export class Rooms {
   readonly #options: RoomsOptions;
   readonly #wanted = new Map<string, number>();
   readonly #joined = new Set<string>();
+  readonly #pause = new Pause();
   #session = 0;
 
   constructor(options: RoomsOptions) {
@@ -64,6 +67,10 @@ export class Rooms {
   async #join(conversationId: string): Promise<void> {
     const session = this.#session;
     if (!this.#options.link.isOnline || !this.#wanted.has(conversationId)) return;
+    if (this.#pause.left > 0) {
+      this.#joinLater(conversationId, session, this.#pause.left);
+      return;
+    }
     const since = this.#options.now();
     try {
       const { conversation } = await this.#options.link.request("join", { conversation_id: conversationId });
@@ -75,12 +82,15 @@ export class Rooms {
       const error = asChatError(thrown);
       this.#options.logger.debug("A room could not be joined", error.toJSON());
       if (session !== this.#session) return;
+      this.#pause.note(error);
       if (isPermanent(error)) this.#options.onRefused(conversationId, error.toJSON());
-      else setTimeout(() => { this.#joinAgain(conversationId, session); }, (error.retryAfter ?? 3) * 1000);
+      else this.#joinLater(conversationId, session, (error.retryAfter ?? RETRY) * 1000);
     }
   }
 
-  #joinAgain(conversationId: string, session: number): void {
-    if (session === this.#session && !this.#joined.has(conversationId)) void this.#join(conversationId);
+  #joinLater(conversationId: string, session: number, wait: number): void {
+    setTimeout(() => {
+      if (session === this.#session && !this.#joined.has(conversationId)) void this.#join(conversationId);
+    }, wait);
   }
 }

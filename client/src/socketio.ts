@@ -22,6 +22,7 @@ const EVENTS: (keyof Events)[] = [
 
 /** The websocket close code of a node that goes down. */
 const SERVICE_RESTART = 1012;
+const TOO_MANY_REQUESTS = 429;
 
 /** Makes the transport of a `ChatClient`. */
 export function socketIoTransport(options: SocketOptions): TransportFactory {
@@ -109,6 +110,31 @@ interface UntypedEmitter {
 /** A refused handshake carries the server's error object; anything else is the network. */
 function refusal(error: Error & { data?: unknown }): ChatError {
   const data = error.data as Partial<ChatError> | undefined;
-  if (typeof data?.code !== "string") return asChatError(error).toJSON();
+  if (typeof data?.code !== "string") return httpRefusal(error) ?? asChatError(error).toJSON();
   return { ...data, code: data.code, detail: data.detail ?? error.message, retryable: data.retryable ?? false };
+}
+
+/** What a polling transport leaves of an HTTP answer; websockets of browsers tell nothing of theirs. */
+interface HttpFailure {
+  context?: { status?: number; responseText?: string; getResponseHeader?: (name: string) => string | null };
+}
+
+/** A limit in front of the handshake answers by HTTP, before there is a connection to say it on. */
+function httpRefusal(error: Error): ChatError | undefined {
+  const { context } = error as HttpFailure;
+  if (context?.status !== TOO_MANY_REQUESTS) return undefined;
+  const told = parse(context.responseText);
+  const seconds = told?.retry_after ?? Number(context.getResponseHeader?.("Retry-After") ?? NaN);
+  return {
+    code: "rate_limited", detail: told?.detail ?? error.message, retryable: true,
+    ...(Number.isFinite(seconds) ? { retry_after: seconds } : {}),
+  };
+}
+
+function parse(text: string | undefined): Partial<ChatError> | null {
+  try {
+    return JSON.parse(text ?? "null") as Partial<ChatError> | null;
+  } catch {
+    return null;
+  }
 }

@@ -4,6 +4,7 @@ import { Backoff } from "./backoff.js";
 import type { Conversations } from "./conversations.js";
 import { asChatError } from "./errors.js";
 import type { Logger } from "./logger.js";
+import { Pause } from "./pause.js";
 import type { SyncAnswer, SyncRequest } from "./protocol.js";
 import type { Link } from "./transport.js";
 
@@ -29,6 +30,7 @@ const TIMEOUT = 15_000;
 export class Sync {
   readonly #options: SyncOptions;
   readonly #backoff = new Backoff({ base: 1_000, cap: 30_000 });
+  readonly #pause = new Pause();
   #cursor: string | undefined;
   #isWanted = false;
   #isRunning = false;
@@ -55,8 +57,10 @@ export class Sync {
   /** Something may have been missed. `timeoutMs` is for a connection that is probably dead. */
   request(timeoutMs = TIMEOUT): void {
     this.#isWanted = true;
+    if (this.#isRunning) return;
     clearTimeout(this.#timer);
-    if (!this.#isRunning) void this.#run(timeoutMs);
+    if (this.#pause.left === 0) void this.#run(timeoutMs);
+    else this.#timer = setTimeout(() => { this.request(); }, this.#pause.left);
   }
 
   /** The connection is gone: the next one asks again anyway. */
@@ -75,7 +79,7 @@ export class Sync {
   }
 
   async #rounds(timeoutMs: number): Promise<void> {
-    while (this.#isWanted && this.#options.link.isOnline) {
+    while (this.#isWanted && this.#options.link.isOnline && this.#pause.left === 0) {
       this.#isWanted = false;
       try {
         await this.#pages(timeoutMs);
@@ -141,8 +145,9 @@ export class Sync {
     }
     // A cursor that the server cannot even read is worth nothing.
     if (error.code === "invalid_payload" && this.#cursor !== undefined) this.#startAnew();
+    this.#pause.note(error);
     if (!link.isOnline) return;
-    const wait = this.#backoff.next((error.retryAfter ?? 0) * 1000);
+    const wait = this.#backoff.next(this.#pause.left);
     this.#timer = setTimeout(() => { this.request(); }, wait);
   }
 }

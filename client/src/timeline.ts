@@ -1,6 +1,6 @@
-/** The messages of one conversation that this device holds: its newest ones, without a gap. */
+/** A run of messages of one conversation that this device holds, without a gap. */
 
-import type { Conversation, Message, MessageStatus } from "./protocol.js";
+import type { Message, MessageStatus } from "./protocol.js";
 
 const RANK: Record<MessageStatus, number> = { sent: 0, delivered: 1, read: 2 };
 
@@ -34,6 +34,11 @@ export class Timeline {
 
   get(seq: number): Message | undefined {
     return this.#messages[seq - (this.first ?? 0)];
+  }
+
+  /** Whether a message is within the run. */
+  holds(seq: number): boolean {
+    return this.get(seq) !== undefined;
   }
 
   clear(): void {
@@ -103,24 +108,7 @@ export function mergeMessages(held: Message, told: Message): Message {
   };
 }
 
-/** How far this user and the other participant have come. */
-export interface Cursors {
-  own: number;
-  peer: number;
-  userId: string;
-}
-
-/**
- * What two cursors say about messages: one's own are the peer's to receive, the peer's
- * are one's own, and those of the host application have arrived when both have them.
- */
-export function cursorMoves(
-  info: Conversation, { own, peer, userId }: Cursors, status: "delivered" | "read", at: string | null,
-): CursorMove[] {
-  const isParticipant = (id: string): boolean => id === info.client_user_id || id === info.owner_user_id;
-  return [
-    { concerns: (sender) => sender === userId, seq: peer, status, at },
-    { concerns: (sender) => sender !== userId && isParticipant(sender), seq: own, status, at },
-    { concerns: (sender) => !isParticipant(sender), seq: Math.min(own, peer), status, at },
-  ];
+/** Whether a receipt is known by its cursor alone, and not when it came. */
+export function isUndated({ status, delivered_at, read_at }: Message): boolean {
+  return status === "sent" ? false : delivered_at === null || (status === "read" && read_at === null);
 }

@@ -2,7 +2,7 @@
 
 import type { Identity } from "./identity.js";
 import type { OutboxEntry } from "./outbox.js";
-import type { Attachment, ChatError, Message, MessageType } from "./protocol.js";
+import type { Attachment, ChatError, Message, MessageType, SenderRole, User } from "./protocol.js";
 
 /** `sending` and `failed` exist only on the device that wrote the message. */
 export type MessageState = "sending" | "sent" | "delivered" | "read" | "failed";
@@ -16,6 +16,10 @@ export interface ChatMessage {
   seq: number | null;
   conversation_id: string;
   sender_id: string;
+  /** What its sender is in the conversation; null until the server has stored it. */
+  sender_role: SenderRole | null;
+  /** Who a third voice is (`service`, `admin`); null for participants. */
+  sender: User | null;
   message_type: MessageType;
   /** Plain text, empty once it is deleted; never put it into a page as HTML. */
   content: string;
@@ -52,6 +56,8 @@ export class Views {
         seq: message.seq,
         conversation_id: message.conversation_id,
         sender_id: message.sender_id,
+        sender_role: message.sender_role,
+        sender: message.sender,
         message_type: message.message_type,
         content: message.content,
         media_url: message.media_url,
@@ -77,6 +83,8 @@ export class Views {
       seq: null,
       conversation_id: entry.conversation_id,
       sender_id: this.#identity.userId,
+      sender_role: null,
+      sender: null,
       message_type: entry.message_type ?? "text",
       content: entry.content,
       media_url: entry.media_url ?? null,

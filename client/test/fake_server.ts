@@ -5,13 +5,14 @@
 
 import { ChatRequestError } from "../src/errors.js";
 import type {
-  ChatError, Conversation, ConversationSync, Message, MessageStatus, Position, Requests, SendMessage,
+  ChatError, Conversation, ConversationSync, Message, MessageStatus, Position, Requests, SendMessage, ServerConfig, User,
 } from "../src/protocol.js";
 import type { ServerEvent, TransportFactory } from "../src/transport.js";
 import { FakeSocket } from "./fake_socket.js";
 
 export const TENANT = "11111111-1111-4111-8111-111111111111";
 export const LANDLORD = "22222222-2222-4222-8222-222222222222";
+export const ADMIN = "33333333-3333-4333-8333-333333333333";
 
 /** A token as the client reads it: nobody checks the signature here. */
 export function tokenFor(userId: string, exp = 4_000_000_000, mark = ""): string {
@@ -46,6 +47,10 @@ export class FakeServer {
   /** Whether `changes` has messages that only got a receipt. */
   listsReceipts = true;
   databaseId = "db1";
+  /** What `GET /config` answers; null where there is no such route. */
+  config: ServerConfig | null = null;
+  /** Refuses REST calls. */
+  refuseRest: (path: string) => Response | undefined = () => undefined;
   #changes = 0;
   #unreadVersion = 0;
   #clock = Date.parse("2026-01-01T00:00:00Z");
@@ -53,14 +58,13 @@ export class FakeServer {
   readonly transport: TransportFactory = (listener) => new FakeSocket(this, listener);
 
   addConversation(id: string): Stored {
-    const user = (userId: string) => ({ id: userId, first_name: userId.slice(0, 1), last_name: null, profile_picture_url: null });
     const at = this.#now();
     const conversation: Conversation = {
       id, listing_id: null, client_user_id: TENANT, owner_user_id: LANDLORD, created_at: at, updated_at: at,
       last_message_at: null, is_active: true, archived_by_client: false, archived_by_owner: false,
       last_seq: 0, rev: 0, unread_count: 0, read_seq: 0, peer_read_seq: 0, peer_delivered_seq: 0,
       listing: { id: null, title: id, price: 1, currency: "EUR" },
-      client: user(TENANT), owner: user(LANDLORD), last_message: null,
+      client: person(TENANT), owner: person(LANDLORD), last_message: null,
       peer_presence: { is_online: false, last_seen_at: null },
     };
     const cursors = new Map([TENANT, LANDLORD].map((userId) => [userId, { delivered: 0, read: 0 }]));
@@ -72,14 +76,17 @@ export class FakeServer {
   /** The conversation as `userId` sees it. */
   view(id: string, userId: string): Conversation {
     const { conversation, messages, cursors } = this.#get(id);
+    const last = messages.at(-1);
+    const last_message = last ? this.message(last) : null;
+    const nothing = { unread_count: 0, read_seq: 0, peer_read_seq: 0, peer_delivered_seq: 0, peer_presence: null };
+    if (isThird(userId)) return { ...conversation, ...nothing, last_message };
     const own = cursors.get(userId) ?? { delivered: 0, read: 0 };
     const peer = cursors.get(userId === TENANT ? LANDLORD : TENANT) ?? { delivered: 0, read: 0 };
-    const last = messages.at(-1);
     return {
       ...conversation,
       unread_count: messages.filter((m) => m.sender_id !== userId && !m.is_deleted && m.seq > own.read).length,
       read_seq: own.read, peer_read_seq: peer.read, peer_delivered_seq: peer.delivered,
-      last_message: last ? this.message(last) : null,
+      last_message,
     };
   }
 
@@ -90,8 +97,12 @@ export class FakeServer {
 
   message(message: Message): Message {
     const { receipts } = this.#get(message.conversation_id);
-    const first = (status: MessageStatus): string | null =>
-      receipts.find((r) => r.status === status && r.userId !== message.sender_id && r.seq >= message.seq)?.at ?? null;
+    // Of a third voice's message both have to say so.
+    const first = (status: MessageStatus): string | null => {
+      const recipients = [TENANT, LANDLORD].filter((id) => id !== message.sender_id);
+      const times = recipients.map((id) => receipts.find((r) => r.status === status && r.userId === id && r.seq >= message.seq)?.at);
+      return times.every((at) => at !== undefined) ? times.sort().at(-1) ?? null : null;
+    };
     const [delivered_at, read_at] = [first("delivered"), first("read")];
     return { ...message, delivered_at, read_at, status: read_at ? "read" : delivered_at ? "delivered" : "sent" };
   }
@@ -104,7 +115,8 @@ export class FakeServer {
     const message: Message = {
       id: `m${this.#changes}-${draft.conversation_id}`, conversation_id: draft.conversation_id,
       seq: stored.messages.length + 1, rev: this.#touch(stored, at), sender_id: userId,
-      sender_role: userId === TENANT ? "client" : "owner", sender: null,
+      sender_role: isThird(userId) ? "admin" : userId === TENANT ? "client" : "owner",
+      sender: isThird(userId) ? person(userId) : null,
       message_type: draft.message_type ?? "text", content: draft.content ?? "", media_url: draft.media_url ?? null,
       attachment: null, status: "sent", created_at: at, updated_at: at, delivered_at: null, read_at: null,
       edited_at: null, is_deleted: false, client_msg_id: draft.client_msg_id ?? null,
@@ -114,8 +126,8 @@ export class FakeServer {
     Object.assign(stored.conversation, {
       last_seq: message.seq, last_message_at: at, archived_by_client: false, archived_by_owner: false,
     });
-    this.#publish(stored, { name: "message", payload: this.message(message) });
-    this.#publishUnread(stored, userId === TENANT ? LANDLORD : TENANT);
+    this.#publish({ name: "message", payload: this.message(message) });
+    for (const id of [TENANT, LANDLORD]) if (id !== userId) this.#publishUnread(stored, id);
     return { message: this.message(message), duplicate: false };
   }
 
@@ -129,7 +141,7 @@ export class FakeServer {
       ? { is_deleted: true, content: "", updated_at: at, rev }
       : { content, edited_at: at, updated_at: at, rev });
     const payload = this.message(message);
-    this.#publish(stored, { name: content === null ? "message_deleted" : "message_updated", payload });
+    this.#publish({ name: content === null ? "message_deleted" : "message_updated", payload });
     if (content === null) this.#publishUnread(stored, message.sender_id === TENANT ? LANDLORD : TENANT);
     return payload;
   }
@@ -148,10 +160,10 @@ export class FakeServer {
     if (status === "read") {
       cursor.read = seq;
       stored.receipts.push({ userId, status, seq, at, rev });
-      this.#publish(stored, { name: "read_receipt", payload: { ...common, read_by: userId, read_at: at } });
+      this.#publish({ name: "read_receipt", payload: { ...common, read_by: userId, read_at: at } });
       this.#publishUnread(stored, userId);
     } else {
-      this.#publish(stored, { name: "delivery_receipt", payload: { ...common, delivered_to: userId, delivered_at: at } });
+      this.#publish({ name: "delivery_receipt", payload: { ...common, delivered_to: userId, delivered_at: at } });
     }
   }
 
@@ -188,6 +200,9 @@ export class FakeServer {
     await Promise.resolve();
     if (this.isDown) throw new TypeError("fetch failed");
     const { pathname, searchParams } = new URL(url);
+    const refused = this.refuseRest(pathname);
+    if (refused) return refused;
+    if (pathname.endsWith("/config") && this.config) return Response.json(this.config);
     const [, id = "", tail] = /\/conversations\/([^/]+)\/?(\w*)/.exec(pathname) ?? [];
     if (!this.stored.has(id)) return Response.json({ code: "not_found", detail: "", retryable: false }, { status: 404 });
     if (tail === "archive") {
@@ -196,7 +211,10 @@ export class FakeServer {
       return Response.json({ status: "success" });
     }
     const before = Number(searchParams.get("before_seq") ?? Infinity);
-    const page = this.messages(id).filter(({ seq }) => seq < before).reverse().slice(0, Number(searchParams.get("limit") ?? 50));
+    const after = Number(searchParams.get("after_seq") ?? 0);
+    const limit = Number(searchParams.get("limit") ?? 50);
+    const found = this.messages(id).filter(({ seq }) => seq < before && seq > after);
+    const page = (searchParams.has("after_seq") ? found : found.reverse()).slice(0, limit);
     const text = JSON.stringify(page); // what the database said then; it may arrive later
     return new Promise((resolve) => { this.network(() => { resolve(new Response(text)); }, "ack"); });
   };
@@ -279,9 +297,9 @@ export class FakeServer {
     return new Date(this.#clock).toISOString();
   }
 
-  #publish(stored: Stored, event: ServerEvent): void {
-    this.tell(stored.conversation.client_user_id, event);
-    this.tell(stored.conversation.owner_user_id, event);
+  /** To both participants, and to a third voice that is there. */
+  #publish(event: ServerEvent): void {
+    for (const userId of new Set([...this.sockets].map((socket) => socket.userId))) this.tell(userId, event);
   }
 
   #publishUnread(stored: Stored, userId: string): void {
@@ -291,6 +309,14 @@ export class FakeServer {
     const payload = { conversation_id: stored.conversation.id, ...counts };
     this.tell(userId, { name: "unread", payload });
   }
+}
+
+function isThird(userId: string): boolean {
+  return userId !== TENANT && userId !== LANDLORD;
+}
+
+function person(id: string): User {
+  return { id, first_name: id.slice(0, 1), last_name: null, profile_picture_url: null };
 }
 
 type AnyRequest = { [E in keyof Requests]: { event: E; payload: Requests[E][0] } }[keyof Requests];

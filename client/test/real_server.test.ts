@@ -8,8 +8,9 @@ import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { ChatClient } from "../src/client.js";
-import type { ConversationSnapshot, LiveConversation } from "../src/conversation.js";
+import type { LiveConversation } from "../src/conversation.js";
 import type { Message } from "../src/protocol.js";
+import type { ConversationSnapshot } from "../src/snapshot.js";
 import { memoryOutbox } from "../src/storage/memory.js";
 
 interface Dev { base_url: string; conversation_id: string; tokens: Record<string, string> }

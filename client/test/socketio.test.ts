@@ -145,3 +145,27 @@ describe("by default", () => {
     expect(heard).toEqual(["failed: unavailable"]);
   });
 });
+
+describe("a limit in front of the handshake", () => {
+  const PROBLEM = { code: "rate_limited", detail: "slow down", retryable: true, retry_after: 12.5 };
+
+  it.each([
+    ["tells how long to wait in its body", JSON.stringify(PROBLEM), {}, 12.5],
+    ["or in a header", "<html>", { "Retry-After": "30" }, 30],
+    ["or not at all", "", {}, undefined],
+  ])("%s", async (_, body, headers, retry_after) => {
+    server.engine.close();
+    http.removeAllListeners("request");
+    http.removeAllListeners("upgrade");
+    http.on("request", (_request, response) => { response.writeHead(429, headers).end(body); });
+    http.on("upgrade", (_request, socket) => { socket.end("HTTP/1.1 429 Too Many Requests\r\n\r\n"); });
+    let failure: ChatError | undefined;
+    transport = socketIoTransport({ url })({
+      connected: () => undefined, disconnected: () => undefined, event: () => undefined, failed: (error) => { failure = error; },
+    });
+    transport.open("good");
+    await vi.waitFor(() => { expect(failure).toBeDefined(); }, 8_000);
+    expect(failure).toMatchObject({ code: "rate_limited", retryable: true });
+    expect(failure?.retry_after).toBe(retry_after);
+  });
+});

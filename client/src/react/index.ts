@@ -2,4 +2,4 @@
 
 export { ChatProvider, useChatClient, type ChatProviderProps } from "./provider.js";
 export { useChat, type Chat, type UseChatOptions } from "./use_chat.js";
-export { useConnection, useConversations, useUnreadCount, type UseConversationsOptions } from "./use_lists.js";
+export { useConnection, useConversations, useServerConfig, useUnreadCount, type UseConversationsOptions } from "./use_lists.js";

@@ -4,14 +4,16 @@ import { useEffect, useMemo, useSyncExternalStore } from "react";
 
 import type { ChatClient } from "../client.js";
 import type { ConnectionState } from "../connection.js";
-import type { ConversationSnapshot } from "../conversation.js";
 import type { Draft } from "../outbox.js";
+import type { ConversationSnapshot, OpenAt } from "../snapshot.js";
 import { useMaybeChatClient } from "./provider.js";
 import { sharedClient, acquireSharedClient } from "./shared.js";
 
 export interface UseChatOptions {
   /** The chat server's origin, when a token is given; the page's own by default. */
   url?: string;
+  /** What is shown first; the newest messages by default. */
+  openAt?: OpenAt;
 }
 
 /** What `useChat` answers; the functions stay the same as long as the conversation does. */
@@ -30,6 +32,12 @@ export interface Chat extends ConversationSnapshot {
   remove: (messageId: string) => Promise<void>;
   /** One page into the past. */
   loadOlder: () => Promise<void>;
+  /** One page towards the newest messages, while `hasNewer`. */
+  loadNewer: () => Promise<void>;
+  /** Shows the newest messages. */
+  toNewest: () => void;
+  /** Shows the first unread message and what stands around it. */
+  toUnread: () => void;
   /** Everything up to `seq`, or all that is there, was read. */
   markRead: (seq?: number) => void;
   /** Call it with `true` on each key; it ends by itself after 3 s. */
@@ -44,7 +52,8 @@ export interface Chat extends ConversationSnapshot {
 export function useChat(conversationId: string, token?: string, options: UseChatOptions = {}): Chat {
   const client = useClient(token, options.url);
   const conversation = client.conversation(conversationId);
-  useEffect(() => conversation.open(), [conversation]);
+  const { openAt } = options;
+  useEffect(() => conversation.open(openAt), [conversation, openAt]);
 
   const snapshot = useSyncExternalStore(conversation.subscribe, conversation.getSnapshot, conversation.getSnapshot);
   const connection = useSyncExternalStore(
@@ -57,6 +66,9 @@ export function useChat(conversationId: string, token?: string, options: UseChat
     edit: (messageId: string, content: string) => conversation.edit(messageId, content),
     remove: (messageId: string) => conversation.delete(messageId),
     loadOlder: () => conversation.loadOlder(),
+    loadNewer: () => conversation.loadNewer(),
+    toNewest: () => { conversation.toNewest(); },
+    toUnread: () => { conversation.toUnread(); },
     markRead: (seq?: number) => { conversation.markRead(seq); },
     setTyping: (isTyping: boolean) => { conversation.setTyping(isTyping); },
   }), [conversation]);

@@ -5,6 +5,7 @@ import { useCallback, useEffect, useSyncExternalStore } from "react";
 import type { ConnectionState } from "../connection.js";
 import type { ConversationsSnapshot } from "../conversations.js";
 import type { Store } from "../observable.js";
+import type { ServerConfig } from "../protocol.js";
 import { useChatClient } from "./provider.js";
 
 export interface UseConversationsOptions {
@@ -29,6 +30,11 @@ export function useUnreadCount(): number {
 /** Whether there is a connection, and why not: for an offline banner. */
 export function useConnection(): ConnectionState {
   return useStore(useChatClient().connection);
+}
+
+/** The server's limits: how long a text may be, how long it may be edited. */
+export function useServerConfig(): ServerConfig {
+  return useStore(useChatClient().config);
 }
 
 function useStore<T>({ subscribe, getSnapshot }: Store<T>): T {
