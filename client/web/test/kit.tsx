@@ -13,7 +13,7 @@ afterEach(cleanup);
 /** A message of the other person, read by nobody; `seq` also names it. */
 export function message(seq: number, changes: Partial<ChatMessage> = {}): ChatMessage {
   return {
-    key: `key-${seq}`, id: `id-${seq}`, seq, conversation_id: "c", sender_id: "peer", message_type: "text",
+    key: `key-${seq}`, id: `id-${seq}`, seq, conversation_id: "c", sender_id: "peer", sender_role: "owner", sender: null, message_type: "text",
     content: `text ${seq}`, media_url: null, attachment: null, reply_to_seq: null,
     created_at: "2026-03-10T12:00:00.000000Z", edited_at: null, delivered_at: null, read_at: null,
     is_deleted: false, isOwn: false, state: "sent", error: null, ...changes,
@@ -23,10 +23,10 @@ export function message(seq: number, changes: Partial<ChatMessage> = {}): ChatMe
 export function chat(messages: ChatMessage[], conversation: Partial<Conversation> = {}): Chat {
   return {
     conversation: { last_seq: messages.length, unread_count: 0, read_seq: messages.length, ...conversation } as Conversation,
-    messages, hasOlder: false, isLoading: false, typingUserIds: [], error: null, isConnected: true,
+    messages, hasOlder: false, hasNewer: false, isLoading: false, heldUntil: null, isOpen: true, typingUserIds: [], error: null, isConnected: true,
     connection: { status: "online", reason: null, error: null, retryAt: null },
     sendMessage: vi.fn(() => "key"), retry: vi.fn(), discard: vi.fn(), edit: vi.fn(), remove: vi.fn(),
-    loadOlder: vi.fn(), markRead: vi.fn(), setTyping: vi.fn(),
+    loadOlder: vi.fn(), loadNewer: vi.fn(), toNewest: vi.fn(), toUnread: vi.fn(), markRead: vi.fn(), setTyping: vi.fn(),
   };
 }
 
