@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import LineTooLong
 
 from chatserver.api.middlewares import X_REQUEST_ID
-from chatserver.api.problems import BadRequest, problem_response
+from chatserver.api.problems import BadRequest, HeaderFieldsTooLarge, problem_response
 
 SERVER_NAME: Final = "chatserver"
 """How answers call what gave them: aiohttp would tell its version and that of Python."""
@@ -70,7 +71,8 @@ class Connection(web.RequestHandler):
             return super().handle_error(request, status, exc, message)
         structlog.get_logger(__name__).info("bad_request", reason=type(exc).__name__)
         request_id = uuid4().hex
-        response = problem_response(BadRequest(), request_id)
+        refusal = HeaderFieldsTooLarge() if isinstance(exc, LineTooLong) else BadRequest()
+        response = problem_response(refusal, request_id)
         response.headers.update({hdrs.SERVER: SERVER_NAME, X_REQUEST_ID: request_id})
         response.force_close()
         return response

@@ -171,7 +171,6 @@ async def test_a_websocket_is_not_cut_by_the_heads_deadline() -> None:
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
 async def test_what_is_no_http_is_refused_closed_and_one_line_of_the_log(
@@ -187,6 +186,27 @@ async def test_what_is_no_http_is_refused_closed_and_one_line_of_the_log(
     assert body.count(b"{") == 1  # what came behind it is not answered
     assert [record["event"] for record in records] == ["bad_request"]
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /?cursor=" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"a" * 10_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a" * 10_000 + b": x\r\n\r\n",
+    ],
+    ids=["target", "value", "name"],
+)
+async def test_a_line_that_is_too_long_is_told_so_and_not_quoted(request_bytes: bytes) -> None:
+    with structlog.testing.capture_logs() as records:
+        async with connected(UNHURRIED) as client:
+            client.send(request_bytes)
+            head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 431 ")
+    assert b"Content-Type: application/problem+json\r\n" in head
+    assert b'"code":"header_fields_too_large"' in body
+    assert b"aaa" not in head + body
+    assert [(each["event"], each["reason"]) for each in records] == [("bad_request", "LineTooLong")]
 
 
 async def test_a_body_that_nobody_read_and_that_is_broken_is_no_failure(

@@ -85,6 +85,8 @@ class RestEdge:
         request_id = request[REQUEST_ID]
         try:
             self._check_origin(request)
+            if request.method == hdrs.METH_OPTIONS and not _is_preflight(request):
+                return _options(request)
             return await handler(request)
         except ChatError as error:
             return problem_response(error, request_id)
@@ -115,6 +117,22 @@ class RestEdge:
             duration_ms=round(seconds * 1000, 1),
             user_id=None if principal is None else str(principal.user_id),
         )
+
+
+def _is_preflight(request: web.Request) -> bool:
+    """Whether a browser asks for a page of another origin; aiohttp_cors answers these alone."""
+    asked = (hdrs.ORIGIN, hdrs.ACCESS_CONTROL_REQUEST_METHOD)
+    return all(name in request.headers for name in asked)
+
+
+def _options(request: web.Request) -> web.Response:
+    """What a resource takes; raises what there is instead of one, such as HTTPNotFound."""
+    resource = request.match_info.route.resource
+    if resource is None:
+        assert request.match_info.http_exception is not None
+        raise request.match_info.http_exception
+    methods = sorted({route.method for route in resource} | {hdrs.METH_OPTIONS})
+    return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(methods)})
 
 
 def _request_id(request: web.Request) -> str:

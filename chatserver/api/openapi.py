@@ -17,6 +17,7 @@ from chatserver.api.routes import JSON, LINK, LOCATION, TEXT, Answer, Route
 from chatserver.errors import ChatError
 from chatserver.schemas.base import Schema
 from chatserver.schemas.objects import ProblemSchema
+from chatserver.schemas.requests import EditBody, MessageBody
 
 DESCRIPTION: Final = """\
 Callers are users of the host application, which signs their tokens: send one as
@@ -29,6 +30,8 @@ the same request may succeed later, `fields` which fields are bad. What does not
 what is not the caller's get the same `not_found`. Unknown fields and query parameters are
 refused; of duplicate keys in a JSON object the last one counts. A path that the server does
 not know is `not_found`, a method that a path does not take `method_not_allowed`, with `Allow`.
+What is no HTTP is `bad_request`, a line of the head above 8 KB `header_fields_too_large`;
+both close the connection.
 """
 
 _HEADERS: Final = {
@@ -42,14 +45,18 @@ _HEADERS: Final = {
 _EXAMPLE_REQUEST_ID: Final = "2f8a6d0c5b3e4c1f9a7d8e6b5c4f3a21"
 
 
-def build_openapi(routes: Sequence[Route]) -> dict[str, Any]:
-    """The document of `routes`, in OpenAPI 3.1."""
+def build_openapi(
+    routes: Sequence[Route], *, max_length: int, max_body_bytes: int
+) -> dict[str, Any]:
+    """The document of `routes`, in OpenAPI 3.1, with the limits that are settings."""
     marshmallow = MarshmallowPlugin()
     spec = APISpec(
         title="Chat server",
         version=version("chatserver"),
         openapi_version="3.1.0",
         info={"description": DESCRIPTION},
+        # Behind a proxy only the caller knows the address: it is where this document came from.
+        servers=[{"url": "/", "description": "This server"}],
         plugins=[marshmallow],
         tags=[{"name": name} for name in dict.fromkeys(route.tag for route in routes)],
     )
@@ -63,10 +70,14 @@ def build_openapi(routes: Sequence[Route]) -> dict[str, Any]:
     for error in {error for route in routes for error in route.all_errors}:
         spec.components.example(error.code, {"value": _problem_example(error)})
     for route in routes:
-        spec.path(route.path, operations={route.method.lower(): _operation(route)})
+        operation = _operation(route, max_body_bytes)
+        spec.path(route.path, operations={route.method.lower(): operation})
     document: dict[str, Any] = spec.to_dict()
     _open_answers(document, routes)
     _drop_nulls(document)
+    for body in (MessageBody, EditBody):
+        content = document["components"]["schemas"][body.__name__]["properties"]["content"]
+        content["maxLength"] = max_length
     return document
 
 
@@ -75,7 +86,7 @@ def _enum_type(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, str]:
     return {"type": "string"} if isinstance(field, fields.Enum) else {}
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, max_body_bytes: int) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
@@ -90,6 +101,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.body is not None:
         operation["requestBody"] = {
             "required": not route.is_body_optional,
+            "description": f"At most {max_body_bytes} bytes.",
             "content": {JSON: _media(route.body)},
         }
     return operation

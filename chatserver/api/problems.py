@@ -24,12 +24,21 @@ DEFAULT_RETRY_AFTER = 1.0
 
 
 class BadRequest(ChatError):
-    """Only HTTP has these, so that this one and the next two are not in the error tree."""
+    """Only HTTP has these, so that this one and the next three are not in the error tree."""
 
     code = "bad_request"
     status = 400
     title = "Bad request"
     default_detail = "The request is not valid HTTP."
+
+
+class HeaderFieldsTooLarge(ChatError):
+    """Also for a request line that is too long: both are lines of the head to the parser."""
+
+    code = "header_fields_too_large"
+    status = 431
+    title = "Request header fields too large"
+    default_detail = "A line of the request's head is longer than 8 KB."
 
 
 class MethodNotAllowed(ChatError):
@@ -67,7 +76,7 @@ def from_http(error: web.HTTPException) -> tuple[ChatError, Sequence[str]]:
         return MethodNotAllowed(), sorted(error.allowed_methods)
     if error.status in _BY_STATUS:
         return _BY_STATUS[error.status](), ()
-    return (InternalError() if error.status >= 500 else InvalidPayload()), ()
+    return (InternalError() if error.status >= 500 else InvalidPayload(fields={})), ()
 
 
 def problem_response(error: ChatError, request_id: str, allow: Sequence[str] = ()) -> web.Response:

@@ -11,7 +11,7 @@ from typing import Final
 
 from chatserver.api import config, control, conversations, messages, operations, users
 from chatserver.api.calls import Handler
-from chatserver.api.problems import RequestTimeout
+from chatserver.api.problems import BadRequest, HeaderFieldsTooLarge, RequestTimeout
 from chatserver.errors import (
     Blocked,
     ChatError,
@@ -82,7 +82,10 @@ class Route:
     @property
     def all_errors(self) -> tuple[type[ChatError], ...]:
         """Every error that the route may answer, in the order of their statuses."""
-        errors: set[type[ChatError]] = {Forbidden, InternalError, *self.errors}
+        errors: set[type[ChatError]] = {
+            *(BadRequest, Forbidden, HeaderFieldsTooLarge, InternalError),
+            *self.errors,
+        }
         if not self.is_public:
             errors |= {Unauthorized, InvalidPayload, Unavailable}
         if self.path_parameters:

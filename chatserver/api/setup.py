@@ -46,7 +46,7 @@ def setup_api(
     for route in ROUTES:
         add(route.method, route.path, Endpoint(route, api, parser).handle)
     if settings.server.serve_docs:
-        pages = _document_pages()
+        pages = _document_pages(settings.messages.max_length, settings.server.max_body_bytes)
         add(hdrs.METH_GET, "/api/openapi.json", pages.openapi)
         add(hdrs.METH_GET, "/api/docs", pages.docs)
     allow_origins(app, resources.values(), settings.cors.origins)
@@ -55,6 +55,8 @@ def setup_api(
 
 
 @cache
-def _document_pages() -> DocumentPages:
+def _document_pages(max_length: int, max_body_bytes: int) -> DocumentPages:
     """Made once a process, because it takes longer than all else of a node's start."""
-    return DocumentPages(build_openapi(ROUTES))
+    return DocumentPages(
+        build_openapi(ROUTES, max_length=max_length, max_body_bytes=max_body_bytes)
+    )

@@ -8,6 +8,7 @@ from marshmallow import ValidationError, fields, validate
 
 from chatserver.schemas.base import Schema
 from chatserver.schemas.requests import MAX_RAW_CONTENT
+from chatserver.services.notices import MAX_LENGTH
 
 MAX_DATA_BYTES: Final = 4096
 MAX_DATA_DEPTH: Final = 20
@@ -38,7 +39,11 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 class NoticeBody(Schema):
-    content = fields.String(required=True, validate=validate.Length(min=1, max=MAX_RAW_CONTENT))
+    content = fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=MAX_RAW_CONTENT),
+        metadata={"maxLength": MAX_LENGTH},
+    )
     data = fields.Dict(
         keys=fields.String(),
         values=fields.Raw(allow_none=True),

@@ -25,6 +25,8 @@ MAX_RAW_CONTENT = 100_000
 MAX_URL = 2048
 MAX_TOKEN = 16_384
 MAX_SKIP = 1_000_000
+MAX_POSITION = 88
+"""The length of a time and an id in base64."""
 
 
 class OpenConversation(Schema):
@@ -111,7 +113,11 @@ class ListQuery(Schema):
     archived = fields.Boolean(load_default=False, metadata={"description": "Archived ones, too."})
     cursor = PositionField(
         load_default=None,
-        metadata={"type": "string", "description": "Comes from a Link; not to be made up."},
+        metadata={
+            "type": "string",
+            "maxLength": MAX_POSITION,
+            "description": "Comes from a Link; not to be made up.",
+        },
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from chatserver.api.problems import MEDIA_TYPE, TYPE_PREFIX
 from chatserver.app import Node, create_node
 from chatserver.auth import issue
+from chatserver.connections import ConnectionRunner
 from chatserver.dev.demo import DEMO_LISTINGS, LANDLORD, TENANT, DemoUser, load_demo
 from chatserver.models import Role
 from tests.kit.services import settings_for
@@ -166,7 +167,11 @@ async def running_rest(database_url: str, **overrides: Any) -> AsyncIterator[Res
     patient = {"database__pool_timeout": 10.0, **overrides}
     node = await create_node(settings_for(database_url, **patient))
     await load_demo(node.database.engine)
-    runner = web.AppRunner(node.app, access_log=None, shutdown_timeout=1.0)
+    runner = ConnectionRunner(
+        node.app,
+        shutdown_timeout=1.0,
+        connection_options={"request_timeout": 60.0, "access_log": None},
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -143,3 +143,25 @@ async def test_programs_without_an_origin_may_call(rest: Rest) -> None:
     reply = await rest.get(PATH)
     assert reply.status == 200
     assert has_no_cors(reply)
+
+
+@pytest.mark.parametrize("origin", [None, PARTNER])
+async def test_options_that_is_no_preflight_tells_what_there_is(
+    start: Start, origin: str | None
+) -> None:
+    rest = await start(cors__origins=(PARTNER,))
+    headers = {} if origin is None else {"Origin": origin}
+    for path, methods in (
+        (PATH, "GET, HEAD, OPTIONS, POST"),
+        ("/healthz", "GET, HEAD, OPTIONS"),
+        ("/api/docs", "GET, HEAD, OPTIONS"),
+    ):
+        reply = await rest.call("OPTIONS", path, user=None, headers=headers)
+        assert (reply.status, reply.content) == (204, b"")
+        assert reply.headers["Allow"] == methods
+    unknown = await rest.call("OPTIONS", f"{API}/nothing", user=None, headers=headers)
+    assert unknown.outcome == (404, "not_found")
+    foreign = await rest.call(
+        "OPTIONS", PATH, user=None, headers={"Origin": "https://evil.example"}
+    )
+    assert foreign.outcome == (403, "forbidden")

@@ -17,7 +17,7 @@ from chatserver.schemas.objects import ProblemSchema
 from tests.api.conftest import Start
 from tests.api.rest import Rest
 
-DOCUMENT = build_openapi(ROUTES)
+DOCUMENT = build_openapi(ROUTES, max_length=5000, max_body_bytes=262_144)
 
 
 def operations() -> Iterator[dict[str, Any]]:
@@ -46,6 +46,40 @@ async def test_it_is_served_as_it_is_built(rest: Rest) -> None:
     assert reply.json == DOCUMENT
 
 
+async def test_it_has_the_limits_of_the_settings(start: Start) -> None:
+    rest = await start(messages__max_length=700, server__max_body_bytes=9000)
+    document = (await rest.get("/api/openapi.json", user=None)).json
+    assert document["servers"] == [{"url": "/", "description": "This server"}]
+    for body in ("MessageBody", "EditBody"):
+        content = document["components"]["schemas"][body]["properties"]["content"]
+        assert content["maxLength"] == 700
+    send = document["paths"]["/api/chat/conversations/{conversation_id}/messages"]["post"]
+    assert send["requestBody"]["description"] == "At most 9000 bytes."
+
+
+def test_every_text_and_number_that_is_taken_has_its_limit() -> None:
+    """But for what is ignored: a probe's query."""
+    bodies = {route.body.__name__ for route in ROUTES if route.body is not None}
+    schemas = DOCUMENT["components"]["schemas"]
+    taken = [
+        *(item for name in bodies for item in schemas[name]["properties"].items()),
+        *(
+            (parameter["name"], parameter["schema"])
+            for operation in operations()
+            for parameter in operation["parameters"]
+            if parameter["name"] != "exclude"
+        ),
+    ]
+    for name, schema in taken:
+        kinds = schema["type"]
+        if "string" in kinds:
+            assert schema.keys() & {"maxLength", "format", "enum"}, name
+        if "integer" in kinds:
+            assert {"minimum", "maximum"} <= schema.keys(), name
+        if "array" in kinds:
+            assert "maxItems" in schema, name
+
+
 async def test_documents_may_be_switched_off(start: Start) -> None:
     rest = await start(server__serve_docs=False)
     for path in ("/api/docs", "/api/openapi.json"):
@@ -63,7 +97,7 @@ def test_every_operation_has_an_id_of_its_own_and_documents_its_failures() -> No
     ids = [operation["operationId"] for operation in operations()]
     assert len(ids) == len(set(ids))
     for operation in operations():
-        assert {"403", "500"} <= operation["responses"].keys()
+        assert {"400", "403", "431", "500"} <= operation["responses"].keys()
         if operation["security"]:
             assert {"401", "422", "503"} <= operation["responses"].keys()
         if "requestBody" in operation:

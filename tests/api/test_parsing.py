@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from yarl import URL
 
-from chatserver.api.problems import problem
+from chatserver.api.problems import from_http, problem
 from chatserver.dev.demo import LANDLORD, TENANT
 from chatserver.errors import InvalidPayload
 from tests.api.rest import API, LISTING, Reply, Rest, running_rest
@@ -218,3 +219,20 @@ async def test_strangers_do_not_learn_what_is_wrong_with_their_request(rest: Res
 async def test_names_that_are_no_text_can_still_be_told() -> None:
     reply = problem(InvalidPayload(fields={"\udcff": ["Unknown field."]}), "id")
     assert orjson.loads(orjson.dumps(reply))["fields"] == {"?": ["Unknown field."]}
+
+
+async def test_every_invalid_payload_says_which_fields_if_only_that_it_is_none(rest: Rest) -> None:
+    conversation = await rest.open()
+    for options, fields in (
+        ({"data": b"{", "headers": {"Content-Type": "application/json"}}, set()),
+        ({"json": {"content": ""}}, {"content"}),
+        ({"json": {"content": 1, "extra": 2}}, {"content", "extra"}),
+        ({"json": {"content": "hi", "reply_to_seq": 9}}, {"reply_to_seq"}),
+        ({"json": {"content": "hi", "media_url": "x"}}, {"media_url"}),
+    ):
+        reply = await rest.call("POST", f"{conversation}/messages", **options)
+        assert reply.bad_fields == fields
+    cursor = await rest.get(f"{API}/sync?cursor={'a' * 5000}")
+    assert cursor.bad_fields == {"cursor"}
+    refused_by_aiohttp, _ = from_http(web.HTTPBadRequest())
+    assert refused_by_aiohttp.to_dict()["fields"] == {}
