@@ -1,6 +1,7 @@
 """The Socket.IO edge.
 
-What knows nothing about chat, from the wire upwards: `driver` (websocket frames),
+What knows nothing about chat, from the wire upwards: `frames` (websocket frames on their
+way in), `driver` (a websocket), `probes` (before an upgrade),
 `protocol` (Engine.IO's constants), `answers` (HTTP answers), `refusals` (what is refused,
 for operators), `bodies` (of polling requests), `polls` (of one session), `sockets` (one
 Engine.IO connection), `engine` (all of them, and the endpoint), `packets` (Socket.IO on the

@@ -49,6 +49,10 @@ def bad_request(kind: str | None = "bad_request", *, keep_alive: bool = True) ->
     return EngineError(3, "Bad request", kind, keep_alive=keep_alive)
 
 
+def too_large(kind: str | None, *, keep_alive: bool) -> EngineError:
+    return EngineError(3, "Payload too large", kind, status=413, keep_alive=keep_alive)
+
+
 def foreign_origin() -> EngineError:
     return EngineError(4, "Forbidden", "foreign_origin", status=403)
 

@@ -9,9 +9,11 @@ import asyncio
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import WSMsgType, web
+
+from chatserver.realtime.frames import FrameCutter
 
 # What `receive` answers for a binary frame: the mark of a binary packet in a polling
 # body, so that both transports refuse binary in the same place.
@@ -47,6 +49,22 @@ def _close_frame(code: int) -> bytes:
     return struct.pack("!BBH", _CLOSE, 2, code)
 
 
+class _CuttingResponse(web.WebSocketResponse):
+    """A websocket whose messages over the limit are cut before aiohttp reads them."""
+
+    def _post_start(self, request: web.BaseRequest, *args: Any) -> None:
+        connection: Any = request.protocol
+        # What came with the handshake has to take the same way, so aiohttp must not
+        # feed it to its reader by itself.
+        early, connection._message_tail = connection._message_tail, b""
+        super()._post_start(request, *args)
+        assert self._parser is not None
+        cutter = FrameCutter(self._parser, self._max_msg_size - 1)
+        connection._payload_parser = cutter
+        if early:
+            cutter.feed_data(early)
+
+
 class WebSocket:
     """One accepted websocket, without compression.
 
@@ -66,13 +84,21 @@ class WebSocket:
 
     @classmethod
     async def accept(
-        cls, request: web.Request, max_message_bytes: int, *, counts_pongs: bool = False
+        cls,
+        request: web.Request,
+        max_message_bytes: int,
+        *,
+        counts_pongs: bool = False,
+        cuts_messages: bool = False,
     ) -> "WebSocket":
         """Answer the handshake.
 
+        With `cuts_messages` a message over the limit is received as OVERSIZE_MARK and its
+        head (see `FrameCutter`), without it is the end of the connection.
         Raises HTTPBadRequest or ValueError for a bad one, and ConnectionResetError.
         """
-        response = web.WebSocketResponse(
+        make = _CuttingResponse if cuts_messages else web.WebSocketResponse
+        response = make(
             timeout=CLOSE_GRACE,
             autoclose=False,
             autoping=not counts_pongs,

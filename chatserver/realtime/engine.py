@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from aiohttp import hdrs, web
 
 from chatserver.compression import compress
 from chatserver.realtime import answers
-from chatserver.realtime.bodies import read_packets
+from chatserver.realtime.bodies import BadBody, read_packets
 from chatserver.realtime.driver import WebSocket, text_frame
 from chatserver.realtime.observers import Observer
 from chatserver.realtime.packets import OrjsonCodec
@@ -201,7 +202,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """Accept a websocket, as the transport of `socket` or to be probed, until it ends."""
         try:
             websocket = await WebSocket.accept(
-                request, self.max_http_buffer_size, counts_pongs=counts_pongs
+                request,
+                self.max_http_buffer_size,
+                counts_pongs=counts_pongs,
+                cuts_messages=not counts_pongs,
             )
         except (ConnectionError, ValueError, web.HTTPBadRequest):
             raise answers.bad_request("bad_websocket") from None
@@ -230,33 +234,32 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     async def _push(self, socket: EngineSocket, request: web.Request) -> web.StreamResponse:
         """Take the packets of a POST; anything wrong about it closes the session."""
-        is_overlap, socket.is_posting = socket.is_posting, True
+        if socket.is_posting:
+            socket.refuse("bad_poll", PROTOCOL_ERROR)
+            raise answers.bad_request(None, keep_alive=False)
+        socket.is_posting = True
         try:
-            packets = None if is_overlap else await self._read_body(request)
-            if packets is None:
-                socket.refuse("bad_poll", PROTOCOL_ERROR)
-                raise answers.bad_request(None, keep_alive=False)
-            was_refused = await self._receive(socket, packets)
+            await self._receive(socket, request)
+        except BadBody as error:
+            kind = "payload_too_large" if error.is_too_large else "bad_poll"
+            socket.refuse(kind, PROTOCOL_ERROR)
+            failure = answers.too_large if error.is_too_large else answers.bad_request
+            raise failure(None, keep_alive=False) from None
         finally:
-            if not is_overlap:
-                socket.is_posting = False
-        if was_refused:
-            raise answers.bad_request(None)
+            socket.is_posting = False
         return answers.text(b"ok")
 
-    async def _receive(self, socket: EngineSocket, packets: list[bytes]) -> bool:
-        """Whether one of the packets made the server close the session."""
-        for packet in packets:
-            if socket.closed:
-                return False
-            socket.receive_packet(packet)
-            if socket.closed and packet != CLOSE:
-                return True
-            await socket.wait_readable()
-        return False
-
-    async def _read_body(self, request: web.Request) -> list[bytes] | None:
-        return await read_packets(request, self.max_http_buffer_size, self._body_timeout)
+    async def _receive(self, socket: EngineSocket, request: web.Request) -> None:
+        """Give the socket its packets; raises EngineError when one made the server close it."""
+        packets = read_packets(request, self.max_http_buffer_size, self._body_timeout)
+        async with aclosing(packets):
+            async for packet in packets:
+                if socket.closed:
+                    return
+                socket.receive_packet(packet)
+                if socket.closed and packet != CLOSE:
+                    raise answers.bad_request(None, keep_alive=False)
+                await socket.wait_readable()
 
     # Sockets
 

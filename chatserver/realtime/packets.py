@@ -23,6 +23,8 @@ from socketio.packet import (
     EVENT,
 )
 
+from chatserver.errors import ChatError, InvalidPayload, PayloadTooLarge
+
 __all__ = [
     "ACK",
     "BINARY_ACK",
@@ -36,6 +38,7 @@ __all__ = [
     "OrjsonCodec",
     "Packet",
     "encode_ack",
+    "encode_answer",
     "encode_connect",
     "encode_connect_error",
     "encode_disconnect",
@@ -44,6 +47,10 @@ __all__ = [
 
 # type, namespace (with the "," that ends it), id. A JSON payload follows.
 _HEADER = re.compile(rb"([0-6])(?:(/[^,]{0,255})(?:,|\Z))?([0-9]{0,17})")
+# The type of a packet with attachments, and how many follow it.
+_ATTACHMENTS = re.compile(rb"([56])([0-9]{1,3})-")
+MAX_ATTACHMENTS = 100
+"""More for one packet is no honest client."""
 # The largest integer of JavaScript has 16 digits.
 _MAX_ID_DIGITS = 16
 # A surrogate that is written as an escape: the one thing that strict UTF-8 decoders
@@ -110,8 +117,14 @@ class Packet(socketio.packet.Packet):  # type: ignore[misc]
 
     Decoding raises InvalidPacket for all that the protocol does not allow a client
     to send; afterwards `namespace` is a string, an EVENT's `data` a list that begins
-    with a string, a CONNECT's a dict or None, an ACK's a list.
+    with a string, a CONNECT's a dict or None, an ACK's a list. A BINARY_EVENT has a
+    `refusal` and no data, and `attachments_due` tells how many messages follow it that
+    have to be dropped; so has a BINARY_ACK.
     """
+
+    refusal: ChatError | None = None
+    """What the event is answered with; None for one that may be handled."""
+    attachments_due = 0
 
     uses_binary_events = False
     json = OrjsonCodec
@@ -137,16 +150,10 @@ class Packet(socketio.packet.Packet):  # type: ignore[misc]
 
     def decode(self, encoded_packet: bytes | str) -> int:
         raw = encoded_packet.encode() if isinstance(encoded_packet, str) else encoded_packet
-        header = _HEADER.match(raw)
-        if header is None:
-            raise InvalidPacket
-        kind, namespace, digits = header.groups()
-        self.packet_type = kind[0] - 48
+        payload = self._decode_header(raw)
         if self.packet_type in (BINARY_EVENT, BINARY_ACK):
-            raise InvalidPacket("binary")
-        self.namespace = _decode_namespace(namespace) if namespace else "/"
-        self.id = _decode_id(digits) if digits else None
-        payload = raw[header.end() :]
+            self.refusal = InvalidPayload("Binary attachments are not taken.")
+            return self.attachments_due
         try:
             self.data = self.json.loads(payload) if payload else None
         except ValueError:
@@ -154,6 +161,40 @@ class Packet(socketio.packet.Packet):  # type: ignore[misc]
         if not self._is_allowed():
             raise self._invalid()
         return 0
+
+    @classmethod
+    def of_head(cls, head: bytes) -> "Packet":
+        """An event that was too large, of its first bytes; its `refusal` says so.
+
+        Raises InvalidPacket for any other packet: only events can be answered.
+        """
+        packet = cls()
+        packet._decode_header(head)
+        if packet.packet_type not in (EVENT, BINARY_EVENT):
+            raise InvalidPacket("payload_too_large")
+        packet.refusal = PayloadTooLarge()
+        return packet
+
+    def _decode_header(self, raw: bytes) -> bytes:
+        """Take type, namespace and id from a packet; what follows them."""
+        if raw[:1] in (b"5", b"6"):
+            raw = self._decode_attachments(raw)
+        header = _HEADER.match(raw)
+        if header is None:
+            raise InvalidPacket
+        kind, namespace, digits = header.groups()
+        self.packet_type = kind[0] - 48
+        self.namespace = _decode_namespace(namespace) if namespace else "/"
+        self.id = _decode_id(digits) if digits else None
+        return raw[header.end() :]
+
+    def _decode_attachments(self, raw: bytes) -> bytes:
+        """The packet without the number of its attachments."""
+        found = _ATTACHMENTS.match(raw)
+        if found is None or int(found[2]) > MAX_ATTACHMENTS:
+            raise InvalidPacket("binary")
+        self.attachments_due = int(found[2])
+        return found[1] + raw[found.end() :]
 
     def _invalid(self) -> InvalidPacket:
         return InvalidPacket(ack_id=self.id if self.packet_type == EVENT else None)
@@ -200,6 +241,19 @@ def encode_event(event: str, payload: Any) -> bytes:
 def encode_ack(ack_id: int, *payload: Any) -> bytes:
     """The answer to an event. Raises TypeError for what JSON cannot hold."""
     return b"43%d%b" % (ack_id, orjson.dumps(payload))
+
+
+def encode_answer(ack_id: int | None, answer: Any) -> bytes | None:
+    """What a client hears about its event: the acknowledgement if it asked for one.
+
+    Of a failure it hears in any case, then by the event `error`. Raises TypeError for
+    what JSON cannot hold. A tuple is several values, as in python-socketio.
+    """
+    if ack_id is not None:
+        return encode_ack(ack_id, *(answer if isinstance(answer, tuple) else (answer,)))
+    if isinstance(answer, dict) and answer.get("ok") is False:
+        return encode_event("error", answer["error"])
+    return None
 
 
 def encode_connect(sid: str) -> bytes:

@@ -8,14 +8,22 @@ handler that comes twice are not races that need care but cannot happen.
 """
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from chatserver.errors import InternalError, InvalidPayload
 from chatserver.realtime import packets
 from chatserver.realtime.driver import text_frame
 from chatserver.realtime.packets import InvalidPacket, Packet
-from chatserver.realtime.protocol import POLICY_VIOLATION, PROTOCOL_ERROR, UNSUPPORTED_DATA, Reason
+from chatserver.realtime.protocol import (
+    MESSAGE_TOO_BIG,
+    POLICY_VIOLATION,
+    PROTOCOL_ERROR,
+    UNSUPPORTED_DATA,
+    Reason,
+)
 from chatserver.realtime.sockets import EngineSocket
 
 if TYPE_CHECKING:
@@ -24,6 +32,9 @@ if TYPE_CHECKING:
 # How long a client that was refused or disconnected keeps its connection, in seconds:
 # enough to read why, on polling too.
 LINGER: Final = 2.0
+
+
+_CLOSE_CODES: Final = {"binary": UNSUPPORTED_DATA, "payload_too_large": MESSAGE_TOO_BIG}
 
 
 class _Phase(Enum):
@@ -50,6 +61,7 @@ class Peer:
     """
 
     __slots__ = (
+        "_attachments_due",
         "_held",
         "_held_bytes",
         "_phase",
@@ -76,6 +88,7 @@ class Peer:
         self.has_left = False
         self._server = server
         self._phase = _Phase.NEW
+        self._attachments_due = 0
         self._queue: list[tuple[Packet | _End, int]] = []
         self._queue_bytes = 0
         self._worker: asyncio.Task[None] | None = None
@@ -121,25 +134,47 @@ class Peer:
     # Receiving
 
     def receive(self, data: bytes) -> None:
+        if self._phase is not _Phase.OVER:
+            self._receive(partial(Packet, encoded_packet=data), len(data))
+
+    def receive_head(self, head: bytes) -> None:
+        """Have an event that was too large answered (see `Receiver`)."""
+        if self._phase is not _Phase.OVER:
+            self._receive(partial(Packet.of_head, head), len(head))
+
+    def receive_binary(self) -> None:
+        """Drop an attachment that was announced (see `Receiver`); any other is an offence."""
         if self._phase is _Phase.OVER:
             return
+        if self._attachments_due:
+            self._attachments_due -= 1
+        else:
+            self._refuse(InvalidPacket("binary"))
+
+    def _receive(self, decode: Callable[[], Packet], size: int) -> None:
         try:
-            packet = Packet(encoded_packet=data)
+            packet = decode()
         except InvalidPacket as error:
             self._refuse(error)
+            return
+        if self._attachments_due:  # they come before anything else
+            self._refuse(InvalidPacket())
             return
         kind = packet.packet_type
         if packet.namespace != "/":
             self._receive_elsewhere(packet)
         elif kind == packets.CONNECT:
-            self._receive_connect(packet, len(data))
+            self._receive_connect(packet, size)
         elif self._phase is _Phase.NEW:
             self._refuse(InvalidPacket())
-        elif kind == packets.EVENT:
-            self._put(packet, len(data))
+        elif kind in (packets.EVENT, packets.BINARY_EVENT):
+            self._attachments_due = packet.attachments_due
+            self._put(packet, size)
+        elif kind == packets.BINARY_ACK:
+            self._attachments_due = packet.attachments_due
         elif kind == packets.DISCONNECT:
             self._phase = _Phase.OVER
-            self._put(packet, len(data))
+            self._put(packet, size)
 
     def _receive_connect(self, packet: Packet, size: int) -> None:
         if self._phase is not _Phase.NEW:
@@ -163,8 +198,7 @@ class Peer:
             answer = self._server.failure_ack(InvalidPayload("The packet is not valid JSON."))
             self._send(packets.encode_ack(error.ack_id, answer))
         self._clear_queue()
-        is_binary = error.kind == "binary"
-        self.socket.refuse(error.kind, UNSUPPORTED_DATA if is_binary else PROTOCOL_ERROR)
+        self.socket.refuse(error.kind, _CLOSE_CODES.get(error.kind, PROTOCOL_ERROR))
 
     def _miss_connect(self) -> None:
         self.socket.refuse("connect_timeout", POLICY_VIOLATION)
@@ -210,7 +244,7 @@ class Peer:
     async def _handle(self, entry: Packet | _End) -> None:
         if isinstance(entry, _End):
             await self._finish()
-        elif entry.packet_type == packets.EVENT:
+        elif entry.packet_type in (packets.EVENT, packets.BINARY_EVENT):
             await self._handle_event(entry)
         elif entry.packet_type == packets.CONNECT:
             await self._handle_connect(entry.data)
@@ -243,15 +277,19 @@ class Peer:
     async def _handle_event(self, packet: Packet) -> None:
         if not self.is_connected:  # it was refused, or has been disconnected
             return
-        name, *args = packet.data
-        answer = await self._server.run_event(self, name, args)
+        if packet.refusal is None:
+            name, *args = packet.data
+            answer = await self._server.run_event(self, name, args)
+        else:
+            self._server.eio.observer.error(packet.refusal.code)
+            answer = self._server.failure_ack(packet.refusal)
         if self.socket.closed:
             return
         try:
-            reply = _reply(packet.id, answer)
+            reply = packets.encode_answer(packet.id, answer)
         except TypeError as error:
             self._server.log_failure(self, "encoding an acknowledgement failed", error)
-            reply = _reply(packet.id, self._server.failure_ack(InternalError()))
+            reply = packets.encode_answer(packet.id, self._server.failure_ack(InternalError()))
         if reply is not None:
             self._send(reply)
 
@@ -303,16 +341,3 @@ class Peer:
         """Cancel the connect or event handler that is running; the rest still runs."""
         if self._worker is not None and (self.is_connected or self._held is not None):
             self._worker.cancel()
-
-
-def _reply(ack_id: int | None, answer: Any) -> bytes | None:
-    """What a client hears about its event: the acknowledgement if it asked for one.
-
-    Of a failure it hears in any case, then by the event `error`. Raises TypeError for
-    what JSON cannot hold.
-    """
-    if ack_id is not None:
-        return packets.encode_ack(ack_id, answer)
-    if isinstance(answer, dict) and answer.get("ok") is False:
-        return packets.encode_event("error", answer["error"])
-    return None

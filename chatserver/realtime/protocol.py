@@ -34,6 +34,7 @@ POLL_WHILE_PROBING: Final = 0.1
 PROTOCOL_ERROR: Final = 1002
 UNSUPPORTED_DATA: Final = 1003
 POLICY_VIOLATION: Final = 1008
+MESSAGE_TOO_BIG: Final = 1009
 SERVICE_RESTART: Final = 1012
 
 
@@ -46,6 +47,12 @@ class Receiver(Protocol):
 
     def receive(self, data: bytes) -> None:
         """Take the payload of one message packet; never blocks, never raises."""
+
+    def receive_binary(self) -> None:
+        """Take note of a binary message, whose bytes nobody keeps."""
+
+    def receive_head(self, head: bytes) -> None:
+        """Take the first bytes of the payload of a message packet that was too large."""
 
     def closed(self, reason: str) -> None:
         """The connection is gone; called exactly once, never raises."""

@@ -9,21 +9,20 @@ call after which nothing refers to the connection.
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chatserver.realtime.driver import WebSocket, frame_payload
+from chatserver.realtime.driver import BINARY_MARK, WebSocket, frame_payload
+from chatserver.realtime.frames import OVERSIZE_MARK
 from chatserver.realtime.polls import Polls
+from chatserver.realtime.probes import asks_to_upgrade
 from chatserver.realtime.protocol import (
     CLOSE,
     MAX_POLL_PACKETS,
+    MESSAGE_TOO_BIG,
     NOOP,
     PING_FRAME,
     POLL_WHILE_PROBING,
-    PROBE,
-    PROBE_ANSWER,
     PROTOCOL_ERROR,
     SEPARATOR,
     SERVICE_RESTART,
-    UNSUPPORTED_DATA,
-    UPGRADE,
     Reason,
     Receiver,
 )
@@ -217,7 +216,7 @@ class EngineSocket:
             self._engine.upgrade_timeout, websocket.close, PROTOCOL_ERROR
         )
         try:
-            upgraded = await self._answer_probe(websocket)
+            upgraded = await asks_to_upgrade(websocket, self._release_poll)
         finally:
             timer.cancel()
             self._probe = None
@@ -226,16 +225,6 @@ class EngineSocket:
             return
         self._engine.observer.socket_upgraded()
         await self.read(websocket)
-
-    async def _answer_probe(self, websocket: WebSocket) -> bool:
-        first = await websocket.receive()
-        if first == UPGRADE:  # .NET's SocketIOClient does not probe
-            return True
-        if first != PROBE:
-            return False
-        websocket.write([PROBE_ANSWER])
-        self._release_poll()  # the client waits for it before it sends UPGRADE
-        return await websocket.receive() == UPGRADE
 
     def receive_packet(self, data: bytes) -> None:
         """Handle one Engine.IO packet; a packet that is none closes the connection."""
@@ -247,10 +236,20 @@ class EngineSocket:
             self._pong_due = False
         elif kind == CLOSE:
             self.close(Reason.CLIENT_DISCONNECT)
-        elif kind == b"b":
-            self.refuse("binary", UNSUPPORTED_DATA)
+        elif kind == BINARY_MARK:
+            if not self.is_leaving:
+                self.receiver.receive_binary()
+        elif kind == OVERSIZE_MARK:
+            self._receive_head(data[1:])
         elif kind != NOOP:
             self.refuse("invalid_packet", PROTOCOL_ERROR)
+
+    def _receive_head(self, head: bytes) -> None:
+        """Handle the beginning of a packet that was too large."""
+        if head[:1] != b"4":
+            self.refuse("payload_too_large", MESSAGE_TOO_BIG)
+        elif not self.is_leaving:
+            self.receiver.receive_head(head[1:])
 
     def stop_receiving(self) -> None:
         """Drop what this client sends from now on, but for its heartbeat and its end.

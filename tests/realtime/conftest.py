@@ -6,12 +6,14 @@ test that waits for what cannot come any more fails at once (`SleepForeverError`
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import aiohappyeyeballs
 import async_solipsism  # type: ignore[import-untyped]
 import pytest
+
+from tests.realtime.wire import Node, running_node
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -36,3 +38,9 @@ def _in_memory_connections(monkeypatch: pytest.MonkeyPatch) -> None:
         return await (connect if is_virtual else start_connection)(*args, **options)
 
     monkeypatch.setattr(aiohappyeyeballs, "start_connection", start)
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    async with running_node() as running:
+        yield running

@@ -126,3 +126,13 @@ def test_aiohttps_websocket_takes_what_the_driver_gives_it() -> None:
     taken = inspect.signature(web.WebSocketResponse).parameters
     assert {"timeout", "autoclose", "compress", "max_msg_size", "decode_text"} <= set(taken)
     assert WSMsgType.TEXT in WSMsgType
+
+
+def test_aiohttp_keeps_its_websocket_reader_where_the_driver_looks_for_it() -> None:
+    """Frames are cut before they reach it (`FrameCutter`)."""
+    parameters = inspect.signature(web.WebSocketResponse._post_start).parameters
+    assert list(parameters) == ["self", "request", "protocol", "writer"]
+    assert {"_message_tail", "_payload_parser"} <= set(web.RequestHandler.__slots__)
+    source = inspect.getsource(web.WebSocketResponse._post_start)
+    assert "self._parser = WebSocketReader(" in source
+    assert "request.protocol.set_parser(self._parser" in source

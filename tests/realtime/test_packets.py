@@ -2,6 +2,7 @@
 
 import pytest
 
+from chatserver.errors import InvalidPayload, PayloadTooLarge
 from chatserver.realtime import packets
 from chatserver.realtime.packets import InvalidPacket, OrjsonCodec, Packet
 
@@ -49,11 +50,53 @@ def test_what_the_protocol_does_not_allow_is_an_invalid_packet(raw: bytes) -> No
     assert caught.value.kind == "invalid_packet"
 
 
-@pytest.mark.parametrize("raw", [b'51-["a",{"_placeholder":true,"num":0}]', b"61-1[]", b"5"])
-def test_binary_packets_are_told_apart(raw: bytes) -> None:
+@pytest.mark.parametrize("raw", [b"5", b'5["a"]', b"5-[]", b'5101-["a"]', b'5999999-["a"]', b"6-"])
+def test_a_packet_with_an_impossible_number_of_attachments_is_told_apart(raw: bytes) -> None:
     with pytest.raises(InvalidPacket) as caught:
         Packet(encoded_packet=raw)
     assert caught.value.kind == "binary"
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "packet_id", "due"),
+    [
+        (b'51-["a",{"_placeholder":true,"num":0}]', packets.BINARY_EVENT, None, 1),
+        (b'52-17["a",{"_placeholder":true,"num":0}]', packets.BINARY_EVENT, 17, 2),
+        (b'50-7["a"]', packets.BINARY_EVENT, 7, 0),
+        (b"5100-[[[", packets.BINARY_EVENT, None, 100),
+        (b"61-3[]", packets.BINARY_ACK, 3, 1),
+    ],
+)
+def test_a_binary_packet_tells_whom_to_answer_and_what_to_drop(
+    raw: bytes, kind: int, packet_id: int | None, due: int
+) -> None:
+    packet = Packet(encoded_packet=raw)
+    found = (packet.packet_type, packet.namespace, packet.id, packet.attachments_due)
+    assert found == (kind, "/", packet_id, due)
+    assert isinstance(packet.refusal, InvalidPayload)
+
+
+@pytest.mark.parametrize(
+    ("head", "packet_id", "due"),
+    [
+        (b'217["message",{"conte', 17, 0),
+        (b'2["message",{"content":"', None, 0),
+        (b'53-4["message",{"con', 4, 3),
+    ],
+)
+def test_the_head_of_an_event_tells_whom_to_answer(
+    head: bytes, packet_id: int | None, due: int
+) -> None:
+    packet = Packet.of_head(head)
+    assert (packet.id, packet.attachments_due) == (packet_id, due)
+    assert isinstance(packet.refusal, PayloadTooLarge)
+
+
+@pytest.mark.parametrize("head", [b'0{"token":"x', b"1", b"31[", b"61-3["])
+def test_the_head_of_anything_else_cannot_be_answered(head: bytes) -> None:
+    with pytest.raises(InvalidPacket) as caught:
+        Packet.of_head(head)
+    assert caught.value.kind == "payload_too_large"
 
 
 def test_an_event_whose_json_is_broken_still_tells_its_id() -> None:

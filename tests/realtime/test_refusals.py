@@ -2,19 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from chatserver.realtime.refusals import QUIET
 from tests.realtime.wire import Node, running_node
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with running_node() as running:
-        yield running
 
 
 @pytest.fixture
