@@ -24,6 +24,7 @@ from chatserver.metrics import Metrics
 from chatserver.origins import OriginPolicy
 from chatserver.realtime.namespace import ChatNamespace, SocketServices
 from chatserver.realtime.publisher import SocketPublisher
+from chatserver.realtime.raw import RawDoor
 from chatserver.realtime.rooms import Filter, Rooms
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL, SharedRooms
@@ -189,6 +190,7 @@ class Node:
         )
         setup_pages(app, self.settings, self.origins)
         self.server.attach(app)
+        RawDoor(self.server, takes_query_token=self.settings.auth.raw_query_token).attach(app)
         app.on_response_prepare.append(_name_server)
         app.cleanup_ctx.append(self._background)
         app.on_shutdown.append(self._drain)

@@ -104,6 +104,7 @@ class JwtSettings:
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
     query_token: bool
+    raw_query_token: bool
     user_cache_ttl: float
 
 

@@ -5,6 +5,7 @@ import inspect
 import json
 import socket
 import struct
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ import uvloop
 from aiohttp import web
 
 from chatserver.connections import ConnectionRunner, watch_connection
+from chatserver.realtime.raw import RawDoor
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.settings import RealtimeSettings
 
@@ -78,7 +80,9 @@ class Counts:
     """An observer that remembers."""
 
     events: list[tuple[str, ...]] = field(default_factory=list)
-    open: dict[str, int] = field(default_factory=lambda: {"polling": 0, "websocket": 0})
+    open: dict[str, int] = field(
+        default_factory=lambda: defaultdict(int, {"polling": 0, "websocket": 0})
+    )
     errors: list[str] = field(default_factory=list)
 
     def socket_opened(self, transport: str) -> None:
@@ -362,6 +366,7 @@ async def running_node(*, body_timeout: float = 1.0, **settings: Any) -> AsyncIt
     node = Node(server, script, counts)
     app = web.Application()
     server.attach(app)
+    RawDoor(server, takes_query_token=True).attach(app)
     runner = ConnectionRunner(
         app,
         shutdown_timeout=1.0,
