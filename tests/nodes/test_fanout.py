@@ -12,6 +12,7 @@ from chatserver.models import Role
 from chatserver.services.writer import LINGER
 from tests.kit.app import RunningServer, add_person, running_server
 from tests.kit.clients import open_chat
+from tests.kit.raw import RawDevice
 from tests.kit.services import eventually
 from tests.nodes.town import Town, running_town
 
@@ -43,6 +44,29 @@ async def test_a_message_reaches_every_device_on_every_node_once(town: Town) -> 
     for device in (town.tenant, town.landlord, second):
         assert len(device.of("message")) == 30
     await second.close()
+
+
+async def test_a_raw_websocket_hears_what_other_nodes_send_in_its_own_words(town: Town) -> None:
+    address = town.nodes[1].base_url
+    raw = await RawDevice.open(town.http, address, town.chat, town.chat.landlord)
+    talk = {"conversation_id": town.chat.id}
+    await raw.send(type="message", content="Anybody there?")
+    await raw.heard("message")
+    assert (await town.tenant.call("join", talk))["ok"]
+    assert (await town.tenant.call("typing", {**talk, "is_typing": True}))["ok"]
+    assert (await town.tenant.call("read", {**talk, "seq": 1}))["ok"]
+    await town.send("Yes")
+    await raw.send(type="typing", is_typing=True)
+    (typing,), (read,) = await raw.heard("typing"), await raw.heard("read_receipt")
+    assert typing["data"]["user_id"] == typing["user_id"] == str(town.chat.tenant.id)
+    assert [
+        {"type": "read_receipt", **each, "data": each}
+        for each in await town.tenant.heard("read_receipt")
+    ] == [read]
+    messages = [frame["data"] for frame in await raw.heard("message", 2)]
+    assert messages == await town.tenant.heard("message", 2)
+    assert (await town.tenant.heard("typing"))[0]["user_id"] == str(town.chat.landlord.id)
+    await raw.close()
 
 
 async def test_a_node_handles_only_what_concerns_its_rooms(town: Town) -> None:

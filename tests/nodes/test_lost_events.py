@@ -8,6 +8,7 @@ import pytest
 
 from chatserver.backplane import redis_bus
 from chatserver.dev.redis import EmbeddedRedis
+from tests.kit.raw import RawDevice
 from tests.kit.services import eventually
 from tests.kit.stalls import STANDSTILL
 from tests.nodes.town import Town, running_town
@@ -64,6 +65,21 @@ async def test_the_last_message_of_a_cut_off_node_is_told_within_ten_seconds(
     await town.send("and another, still cut off")
     assert await until_told(town, 2) == "head"
     assert town.landlord.of("message") == []
+
+
+async def test_a_raw_websocket_on_a_cut_off_node_is_told_to_come_again(town: Town) -> None:
+    """It has no sync: who comes again reads the history, where everything is."""
+    address = town.nodes[1].base_url
+    raw = await RawDevice.open(town.http, address, town.chat, town.chat.landlord)
+    await raw.send(type="message", content="Anybody there?")
+    await raw.heard("message")
+    town.cables[1].blackhole()
+    await town.send("You will not hear this")
+    began = time.monotonic()
+    frames, code = await raw.ended()
+    assert time.monotonic() - began < HEALED
+    assert ([frame["data"]["seq"] for frame in frames], code) == ([1], 1012)
+    await raw.close()
 
 
 async def test_after_the_cut_messages_flow_again(
