@@ -176,7 +176,7 @@ def test_kubernetes_shows_neither_metrics_nor_health_to_the_world() -> None:
         for rule in route["spec"]["rules"]
         for match in rule["matches"]
     ]
-    assert paths == [("PathPrefix", "/api"), ("PathPrefix", "/socket.io")]
+    assert paths == [("PathPrefix", "/api"), ("PathPrefix", "/socket.io"), ("PathPrefix", "/ws")]
 
 
 def test_kubernetes_leads_from_the_gateway_to_the_service() -> None:
@@ -192,6 +192,7 @@ def test_kubernetes_leads_from_the_gateway_to_the_service() -> None:
     sockets = route["spec"]["rules"][1]
     assert sockets["timeouts"] == {"request": "0s"}
     assert sockets["sessionPersistence"] == {"type": "Cookie"}
+    assert route["spec"]["rules"][2]["timeouts"] == {"request": "0s"}
 
 
 # Balancers

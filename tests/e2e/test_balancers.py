@@ -29,6 +29,7 @@ from tests.e2e.node_client import NodeClient
 from tests.kit.balancer import CARELESS, Balancer, running_haproxy
 from tests.kit.clients import TIMEOUT, Rest, open_chat
 from tests.kit.postgres import Databases
+from tests.kit.raw import RawDevice
 from tests.kit.stalls import STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -76,6 +77,27 @@ async def test_the_real_client_works_by_every_transport(
     for socket in sockets:
         await socket.ok("message", payload)
         assert not socket.of("disconnect")
+
+
+async def test_a_raw_websocket_stays_open_and_is_closed_with_the_nodes_code(
+    site: Site, balancer: Balancer
+) -> None:
+    """And its token is in no log."""
+    async with ClientSession() as http:
+        chat = await open_chat(Rest(http, balancer.base_url), site.database_url)
+        token, stranger = chat.tenant.token(), site.chat.tenant
+        raw = await RawDevice.open(http, balancer.base_url, chat, chat.tenant, token)
+        await raw.send(type="message", content="hello")
+        await raw.heard("message")
+        other = await RawDevice.open(http, balancer.base_url, chat, stranger)
+        frames, code = await other.ended()
+        assert ([frame["data"]["code"] for frame in frames], code) == (["not_found"], 1008)
+        await raw.send(type="message", content="bye")
+        assert [frame["data"]["content"] for frame in await raw.heard("message", 2)] == [
+            "hello", "bye",
+        ]  # fmt: skip
+        await raw.close()
+    assert token not in await balancer.logged(f"/ws/chat/{chat.id}")
 
 
 async def test_rest_is_answered_by_every_node(site: Site, balancer: Balancer) -> None:
