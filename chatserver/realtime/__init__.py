@@ -9,5 +9,6 @@ wire), `peers` (one Socket.IO client), `rooms` (who receives what), `server` (th
 as python-socketio knows it) and `observers` (what can be counted).
 
 What does: `namespace` (a client's event to a service) and `publisher` (a service's
-event to rooms).
+event to rooms). `raw` is another door to the namespace, the raw websocket; its clients
+are `raw_clients`, and what they say and hear `raw_frames`.
 """
