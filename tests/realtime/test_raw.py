@@ -39,6 +39,10 @@ class Raw:
         return self.ws.close_code
 
 
+opened: list[Raw] = []
+"""Those that are closed at the end of the test."""
+
+
 async def open_raw(
     node: Node,
     token: str = "t",
@@ -47,7 +51,9 @@ async def open_raw(
     answers_pings: bool = True,
 ) -> Raw:
     url = f"http://127.0.0.1:{node.port}/ws/chat/{CHAT}?token={token}"
-    return Raw(await node.http.ws_connect(url, headers=headers, autoping=answers_pings))
+    raw = Raw(await node.http.ws_connect(url, headers=headers, autoping=answers_pings))
+    opened.append(raw)
+    return raw
 
 
 def message(seq: int, rev: int | None = None, **parts: Any) -> dict[str, Any]:
@@ -80,6 +86,8 @@ async def chatting(**settings: Any) -> AsyncIterator[Node]:
 
         node.script.handlers.update(join=join, message=send, invalid_frame=nothing)
         yield node
+        while opened:
+            await opened.pop().ws.close()
 
 
 async def joined(node: Node, count: int = 1) -> None:
@@ -166,6 +174,7 @@ async def test_an_address_has_raw_and_other_sockets_together_up_to_its_cap() -> 
         await until(lambda: node.counts.open["raw"] == 1)
         raw = await open_raw(node)
         assert not any(each.ws.closed for each in (plain, raw, elsewhere))
+        await plain.ws.close()
 
 
 # Frames
@@ -260,6 +269,7 @@ async def test_what_is_not_of_its_conversation_is_not_for_it_and_the_rest_is_mad
             assert await raw.receive() == {"type": "message", "data": message(2)}
         assert len(made) == 2
         assert (await plain.receive()).startswith('42["message"')
+        await plain.ws.close()
 
 
 # Its heartbeat
@@ -369,7 +379,8 @@ async def test_who_does_not_read_is_dropped_when_the_queue_is_full() -> None:
     async with chatting(max_queue_bytes=100_000) as node:
         raw = await open_raw(node)
         await joined(node)
-        raw.ws._response.connection.transport.pause_reading()  # type: ignore[union-attr]
+        transport: Any = raw.ws._response.connection.transport  # type: ignore[union-attr]
+        transport.pause_reading()
         seq = 0
         while node.counts.open["raw"]:
             seq += 1
@@ -378,3 +389,4 @@ async def test_who_does_not_read_is_dropped_when_the_queue_is_full() -> None:
             await asyncio.sleep(0)
         assert node.counts.errors == ["queue_overflow"]
         await node.until_empty()
+        transport.abort()
