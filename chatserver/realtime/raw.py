@@ -60,7 +60,7 @@ class RawDoor:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if not wants_websocket(request):
-            raise EngineError(3, "Upgrade to a websocket", status=426)
+            raise EngineError(3, "Upgrade to a websocket", "not_upgraded", status=426)
         engine: EngineServer = self._server.eio
         address = engine.admit(request)
         socket = RawSocket(engine, engine.generate_id(), address, RawSocket.WEBSOCKET)
