@@ -40,6 +40,9 @@ BRIEF_SYNC_TIMEOUT = 2.5
 LEAVE_TIMEOUT = 20.0
 BRIEF_LEAVE_TIMEOUT = 5.0
 
+PRESENCE, LEFT_OVER, END = 8, 10, 0
+"""The invariants that are looked at once the people are done."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -89,6 +92,10 @@ class Run:
     def is_decided(self) -> bool:
         """Whether a brief run has found what it was looking for."""
         return self._over.is_set()
+
+    def seeks(self, invariant: int) -> bool:
+        """Whether it is worth while to look at this one: always, unless the run is brief."""
+        return not self.is_decided and (not self.is_brief or invariant in self._sought)
 
     def _device(self, spec: DeviceSpec, number: int) -> Device:
         """By its link, if it has one; one that knows its node asks by REST what users ask."""
@@ -239,7 +246,8 @@ async def run(
     """Run `plan` on a migrated, empty database.
 
     `postgres` is the server to restart, where the plan asks for that. With invariants
-    that are `sought` the run is brief: it ends when one of them is found to be broken.
+    that are `sought` the run is brief: it looks at nothing else at the end, and it ends
+    when one of them is found to be broken.
     """
     began = time.monotonic()
     await add_people(database_url, plan)
@@ -248,14 +256,17 @@ async def run(
         async with people_http() as http:
             running = Run(plan, site, http, sought)
             try:
-                for step in (running.work, running.judge, running.check_presence):
-                    if not running.is_decided:
-                        await step()
+                await running.work()
+                if not running.is_decided:
+                    await running.judge()
+                if running.seeks(PRESENCE):
+                    await running.check_presence()
             finally:
                 await running.leave()
-        if not running.is_decided:
+        if running.seeks(LEFT_OVER):
             await site.end_balancer()
             await _check_left_over(running, before)
+        if running.seeks(END):
             await _stop(running)
     text = await asyncio.to_thread(site.read_log)
     running.history.complain_of(views.check_log(text, running.keys.issued))
