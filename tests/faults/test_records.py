@@ -13,10 +13,14 @@ from tests.faults.witnesses import LATE, TICK, Witness, stood_still
 STALL = 1.0
 
 PROGRAM = """
+import time
 from tests.faults.witnesses import stood_still, watching
 with watching():
     print("ready", flush=True)
     input()
+    give_up_at = time.monotonic() + 30
+    while not stood_still() and time.monotonic() < give_up_at:
+        time.sleep(0.05)  # we may be woken before the witnesses
     print(stood_still())
 """
 
