@@ -53,7 +53,8 @@ faults: setup ## Let everything fail under load and print a table; ARGS=--write 
 	@.ci/balancer
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-bench: setup .venv/.bench bench/peers/node_modules/.stamp ## Measure the server beside its peers and print a table
+# Beside another commit it needs none of the peers.
+bench: setup $(if $(findstring --against,$(ARGS)),,.venv/.bench bench/peers/node_modules/.stamp) ## Measure the server beside its peers and print a table
 	@$(BIN)/python -m bench $(ARGS)
 
 package: setup ## Build the wheel and the npm package into dist, and try both in clean folders

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import uvloop
 
-from bench import documents, machines, plots, tables
+from bench import against, documents, machines, tables
+from bench.checkouts import CheckoutError
 from bench.databases import VoidRun
 from bench.options import SERVERS, options_of
 from bench.rounds import Plan, Round
@@ -53,6 +54,15 @@ async def run(options: argparse.Namespace, postgres: EmbeddedPostgres, directory
     return results
 
 
+async def _against(
+    options: argparse.Namespace, postgres: EmbeddedPostgres, directory: Path
+) -> Results:
+    return {
+        "machine": machines.describe(),
+        **await against.run(options, postgres, directory, _say),
+    }
+
+
 async def _run_rounds(
     options: argparse.Namespace, postgres: EmbeddedPostgres, directory: Path, results: Results
 ) -> None:
@@ -77,8 +87,10 @@ def measure(options: argparse.Namespace) -> Results:
     gc.disable()
     try:
         with EmbeddedPostgres(directory / "postgres", options=POSTGRES, tcp=True) as postgres:
+            if options.against:
+                return uvloop.run(_against(options, postgres, directory))
             return uvloop.run(run(options, postgres, directory))
-    except (VoidRun, TargetError) as error:
+    except (VoidRun, TargetError, CheckoutError) as error:
         sys.exit(f"bench: {error} (logs: {_kept_logs(directory)})")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -100,8 +112,10 @@ def main() -> None:
         options.results.parent.mkdir(parents=True, exist_ok=True)
         options.results.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
         _say(f"results are in {options.results}")
-    print(tables.render(results))
+    print(against.render(results) if options.against else tables.render(results))
     if options.write:
+        from bench import plots  # noqa: PLC0415  # the one part that needs matplotlib
+
         documents.write(results, plots.draw(results))
 
 

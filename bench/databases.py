@@ -92,28 +92,30 @@ def plain_url(url: str) -> str:
 
 async def make_product_database(server: EmbeddedPostgres, name: str, pairs: int) -> str:
     """A new database with the product's own schema, and `pairs` conversations; its URL."""
-    await _make_anew(server, name)
+    await make_anew(server, name)
     await migrations.upgrade(server.url(name))
-    await _run(server, name, PRODUCT_PEOPLE, pairs)
+    await fill(server, name, PRODUCT_PEOPLE, pairs)
     return server.tcp_url(name)
 
 
 async def make_plain_database(server: EmbeddedPostgres, name: str, pairs: int) -> str:
     """A new database with the peers' schema, and `pairs` conversations; its URL."""
-    await _make_anew(server, name)
-    await _run(server, name, (PLAIN_SCHEMA,))
-    await _run(server, name, PLAIN_PEOPLE, pairs)
+    await make_anew(server, name)
+    await fill(server, name, (PLAIN_SCHEMA,))
+    await fill(server, name, PLAIN_PEOPLE, pairs)
     return server.tcp_url(name)
 
 
-async def _make_anew(server: EmbeddedPostgres, name: str) -> None:
+async def make_anew(server: EmbeddedPostgres, name: str) -> None:
+    """An empty database, instead of any that had this name."""
     await server.drop_database(name)
     await server.create_database(name)
 
 
-async def _run(
+async def fill(
     server: EmbeddedPostgres, name: str, statements: tuple[str, ...], *values: int
 ) -> None:
+    """Execute the statements one after another, each with `values` as its parameters."""
     connection = await asyncpg.connect(plain_url(server.tcp_url(name)))
     try:
         for statement in statements:

@@ -8,6 +8,7 @@ from bench.clusters import CLUSTERS
 from bench.targets import ROOT, TARGETS
 
 SERVERS = {**TARGETS, **CLUSTERS}
+AGAINST_RESULTS = ROOT / ".data" / "bench-against.json"
 SECTIONS = (
     "throughput", "latency", "alone", "sockets", "fanout", "stored", "conversations",
 )  # fmt: skip
@@ -22,8 +23,8 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
         "--peers", type=_names(SERVERS), default=",".join(SERVERS), help="servers, by commas",
     )  # fmt: skip
     add("--sections", type=_names(SECTIONS), default=",".join(SECTIONS), help="by commas")
-    add("--rounds", type=int, default=3, help="of all servers in turn")
-    add("--seconds", type=float, default=10.0, help="of each load, after its warm-up")
+    add("--rounds", type=int, default=3, help="of all servers in turn; 10 with --against")
+    add("--seconds", type=float, default=10.0, help="of each load, after 2 s; 4 with --against")
     add("--pairs", type=int, default=200, help="of people, both connected")
     add("--windows", type=_numbers, default="1,4", help="messages on the way for each sender")
     add("--sockets", type=int, default=2000, help="idle ones")
@@ -33,7 +34,14 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     add("--results", type=Path, default=ROOT / ".data" / "bench.json", help="figures as JSON")
     add("--from", type=Path, dest="source", help="measure nothing, show these results")
     add("--write", action="store_true", help="put all into docs/performance.md")
-    return parser.parse_args(arguments)
+    add("--against", metavar="COMMIT", help="measure only this server, beside that of a commit")
+    add("--rate", type=float, default=0.0, help="messages/s with --against; 0: all that it takes")
+    if "--against" in {argument.partition("=")[0] for argument in arguments}:
+        parser.set_defaults(rounds=10, seconds=4.0, windows=[1], results=AGAINST_RESULTS)
+    options = parser.parse_args(arguments)
+    if options.against and (options.source or options.write):
+        parser.error("--against has a table of its own: neither --from nor --write goes with it")
+    return options
 
 
 def _names(known: Iterable[str]) -> Callable[[str], list[str]]:

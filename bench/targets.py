@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.checkouts import known_settings
 from bench.databases import make_plain_database, make_product_database, plain_url
 from bench.dialects import Dialect, PlainJSON, SocketIO
 from chatserver.dev.node import find_node
@@ -63,8 +64,16 @@ class Target:
     """What is measured of it, if it was asked for."""
 
 
-def product(**settings: str) -> Launch:
-    """One node, as an operator runs it, without a rate limit; `settings` are CHAT_…"""
+NO_LIMITS = {
+    "CHAT_RATE_LIMIT_MESSAGES": "",
+    "CHAT_RATE_LIMIT_USER": "",
+    "CHAT_RATE_LIMIT_ADDRESS": "",
+}
+"""Set as far as the measured checkout knows them."""
+
+
+def product(checkout: Path = ROOT, **settings: str) -> Launch:
+    """One node of a checkout, as an operator runs it, without limits; `settings` are CHAT_…"""
 
     @asynccontextmanager
     async def launch(url: str, logs: Path) -> AsyncIterator[Running]:
@@ -72,14 +81,16 @@ def product(**settings: str) -> Launch:
         environment = {
             "CHAT_DATABASE_URL": url,
             "CHAT_JWT_SECRET": SECRET,
-            "CHAT_RATE_LIMIT_MESSAGES": "",
             "CHAT_LOGGING_LEVEL": "warning",
             "CHAT_SERVER_DRAIN_DELAY": "0",
+            **known_settings(checkout, NO_LIMITS),
             **settings,
         }
         command = [sys.executable, "-m", "chatserver", "serve", "--host", "127.0.0.1"]
+        log = logs / f"chatserver-{port}.log"
+        # Python takes the code of the folder in which it starts.
         async with running(
-            [*command, "--port", str(port)], environment, port, logs / f"chatserver-{port}.log"
+            [*command, "--port", str(port)], environment, port, log, checkout
         ) as pid:
             yield Running(port, [pid])
 
@@ -139,11 +150,18 @@ TARGETS: Mapping[str, Target] = {
 
 @asynccontextmanager
 async def running(
-    command: Sequence[str], environment: Mapping[str, str], port: int, log: Path
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    port: int,
+    log: Path,
+    folder: Path = ROOT,
 ) -> AsyncIterator[int]:
-    """Run `command` until it accepts connections on `port`; its process id. SIGTERM ends it."""
+    """Run `command` in `folder` until it accepts connections on `port`; its process id.
+
+    SIGTERM ends it.
+    """
     inherited = {name: value for name, value in os.environ.items() if name[:5] != "CHAT_"}
-    process = _start(command, {**inherited, **environment}, log)
+    process = _start(command, {**inherited, **environment}, log, folder)
     try:
         await _wait_for(port, process, log)
         yield process.pid
@@ -171,10 +189,10 @@ async def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) ->
 
 
 def _start(
-    command: Sequence[str], environment: Mapping[str, str], log: Path
+    command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path
 ) -> "subprocess.Popen[bytes]":
     with log.open("wb") as output:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
 
 
 def _last_line(log: Path) -> str:
