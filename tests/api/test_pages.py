@@ -166,9 +166,15 @@ async def test_a_page_that_is_not_built_is_explained_in_dev(tmp_path: Path) -> N
     ],
 )
 async def test_production_serves_the_page_that_comes_with_it_unless_told_otherwise(
-    web_root: Path, configured: str, built_in: str, title: str | None
+    web_root: Path,
+    configured: str,
+    built_in: str,
+    title: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = web_root.parent
+    # Empty is no path: not even that of the folder in which the server was started.
+    monkeypatch.chdir(web_root)
     (folder / "own").mkdir()
     (folder / "own" / "index.html").write_text("<title>own")
     value = str(folder / "own") if configured == "own" else configured
