@@ -9,6 +9,7 @@ from bench.targets import ROOT, TARGETS
 
 SERVERS = {**TARGETS, **CLUSTERS}
 AGAINST_RESULTS = ROOT / ".data" / "bench-against.json"
+USUAL = [name for name, server in SERVERS.items() if server.is_usual]
 SECTIONS = (
     "throughput", "latency", "alone", "sockets", "fanout", "stored", "conversations",
 )  # fmt: skip
@@ -20,7 +21,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add(
-        "--peers", type=_names(SERVERS), default=",".join(SERVERS), help="servers, by commas",
+        "--peers", type=_names(SERVERS), default=",".join(USUAL), help="servers, by commas",
     )  # fmt: skip
     add("--sections", type=_names(SECTIONS), default=",".join(SECTIONS), help="by commas")
     add("--rounds", type=int, default=3, help="of all servers in turn; 10 with --against")

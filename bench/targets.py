@@ -27,6 +27,9 @@ ROOT = Path(__file__).parent.parent
 NODE_PEERS = ROOT / "bench" / "peers" / "node"
 SECRET = "the benchmark signs its tokens with this"
 POOL_SIZE = 10
+ENDLESS = "100000000/minute"
+"""What limits nobody, but is counted."""
+
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 
@@ -62,6 +65,8 @@ class Target:
     launch: Launch
     sections: frozenset[str] = frozenset({"throughput", "latency", "alone", "sockets"})
     """What is measured of it, if it was asked for."""
+    is_usual: bool = True
+    """Whether it is measured where no server is named."""
 
 
 NO_LIMITS = {
@@ -128,6 +133,11 @@ TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
         Target("chatserver", "this server", SocketIO(), make_product_database, product()),
+        Target(
+            "budgets", "this server with budgets, which nobody comes to the end of",
+            SocketIO(), make_product_database,
+            product(CHAT_RATE_LIMIT_USER=ENDLESS, CHAT_RATE_LIMIT_ADDRESS=ENDLESS), is_usual=False,
+        ),
         Target(
             "node-plain", "Node.js, socket.io, pg: a transaction for each message",
             SocketIO(), make_plain_database, in_node("plain.mjs"),

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from chatserver.api import ApiServices, setup_api
 from chatserver.api.jwks_fetch import fetch_key_set
 from chatserver.api.pages import setup_pages
+from chatserver.api.prices import priced
 from chatserver.auth import TokenVerifier
 from chatserver.backplane.backplanes import Backplane
 from chatserver.connections import SERVER_NAME, watch_connection
@@ -30,6 +31,7 @@ from chatserver.realtime.server import ChatSocketServer
 from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL, SharedRooms
 from chatserver.realtime.unread import LatestUnread
 from chatserver.schemas.encodings import MessageEncoder
+from chatserver.services.budgets import SETTLE_INTERVAL, Budgets
 from chatserver.services.conversations import ConversationService
 from chatserver.services.hints import HeadHints, UnreadHints
 from chatserver.services.maintenance import STRAYS_CHECK, MaintenanceService
@@ -47,6 +49,7 @@ from chatserver.services.sync import SyncService
 from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
+from chatserver.strangers import Strangers
 from chatserver.tasks import end
 
 DAY: Final = 24 * 60 * 60.0
@@ -85,12 +88,15 @@ class Node:
         self.unread = LatestUnread()
         self.rooms = _create_rooms(backplane, {"unread": self.unread.admit})
         self.origins = OriginPolicy(settings.cors.origins, settings.server.trusted_proxies)
+        self.budgets = Budgets(settings.rate_limit, settings.costs, metrics, backplane.ledger)
+        self.strangers = Strangers(self.budgets, self.origins, metrics)
         self.server = ChatSocketServer(
             settings.realtime,
             body_timeout=settings.server.request_timeout,
             origin_allowed=self.origins.allows_request,
             client_address=self.origins.client_address,
             watch_connection=watch_connection,
+            admit_handshake=self.strangers.admit_handshake,
             observer=self.metrics,
             rooms=self.rooms,
         )
@@ -164,6 +170,7 @@ class Node:
             self.metrics,
             encoder,
             self.unread,
+            self.budgets,
         )
         self.server.register_namespace(self.namespace)
         self.metrics.on_scrape(self._measure)
@@ -187,8 +194,11 @@ class Node:
             origins=self.origins,
             metrics=self.metrics,
             readiness=self.readiness,
+            budgets=self.budgets,
+            strangers=self.strangers,
         )
-        setup_pages(app, self.settings, self.origins)
+        price = partial(priced, strangers=self.strangers, cost=self.settings.costs.public)
+        setup_pages(app, self.settings, self.origins, guard=price)
         self.server.attach(app)
         RawDoor(self.server, takes_query_token=self.settings.auth.raw_query_token).attach(app)
         app.on_response_prepare.append(_name_server)
@@ -209,6 +219,7 @@ class Node:
             (DAY, self.revocations.delete_over),
             (POLL_INTERVAL, self.revocations.poll),
             (USER_CHECK, self._close_vanished),
+            (SETTLE_INTERVAL, self.budgets.settle),
         ]
         if isinstance(self.rooms, SharedRooms):
             work.append((SWEEP_TICK, self._share(self.rooms).tick))

@@ -23,7 +23,10 @@ else that escapes is logged there and answered as `InternalError`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+TOLD_GRACE: Final = 2.0
+"""Seconds in which what comes after `rate_limited` may have been under way before it."""
 
 Fields = Mapping[str, Sequence[str]]
 
@@ -150,6 +153,18 @@ class RateLimited(ChatError):
     title = "Too many requests"
     retryable = True
     default_detail = "Too many messages in a short time."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        retry_after: float | None = None,
+        fields: Fields | None = None,
+        told_for: float | None = None,
+    ) -> None:
+        """`told_for`: for how many seconds the caller has been told to wait, by its budget."""
+        super().__init__(detail, retry_after=retry_after, fields=fields)
+        self.told_for = told_for
 
 
 class UnknownEvent(ChatError):

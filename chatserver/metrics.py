@@ -91,6 +91,25 @@ class Metrics:
         self._fallbacks = counter(
             "chat_rate_limit_fallback_total", "Sends that this node counted without Redis"
         )
+        self._budget_refused = counter(
+            "chat_budget_refused_total", "What a budget refused, by budget: user, address", "budget"
+        )
+        self._budget_half_spent = counter(
+            "chat_budget_half_spent_total", "Budgets of which half was spent, by budget", "budget"
+        )
+        self._budget_closed = counter(
+            "chat_budget_closed_total", "Sockets closed because they went on though refused"
+        )
+        self._budget_fallbacks = counter(
+            "chat_budget_fallback_total", "Times that budgets could not be settled over Redis"
+        )
+        self._budget_uncounted = counter(
+            "chat_budget_uncounted_total",
+            "Requests of strangers behind a proxy that is not trusted: no address to count on",
+        )
+        self._budget_buckets = gauge(
+            "chat_budget_buckets", "Users and addresses whose spending is in memory, by budget"
+        )
         self._revocations = gauge("chat_revocations_known", "Revocations that the node holds")
         self._revocations_age = gauge(
             "chat_revocations_age_seconds", "Since the node last read what was revoked elsewhere"
@@ -167,6 +186,25 @@ class Metrics:
 
     def rate_limit_fallback(self) -> None:
         self._fallbacks.add()
+
+    def budget_refused(self, budget: str) -> None:
+        """`budget` is "user" or "address"."""
+        self._budget_refused.add(budget)
+
+    def budget_half_spent(self, budget: str) -> None:
+        self._budget_half_spent.add(budget)
+
+    def budget_closed(self) -> None:
+        self._budget_closed.add()
+
+    def budget_fallback(self) -> None:
+        self._budget_fallbacks.add()
+
+    def budget_uncounted(self) -> None:
+        self._budget_uncounted.add()
+
+    def budget_buckets(self, budget: str, count: int) -> None:
+        self._budget_buckets.set({"budget": budget}, count)
 
     def revocations(self, known: int, age: float) -> None:
         """`age` is in seconds since they were last read."""

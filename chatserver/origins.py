@@ -46,6 +46,11 @@ class OriginPolicy:
             forwarded_host=request.headers.getall(X_FORWARDED_HOST, ()),
         )
 
+    def is_forwarded_by_stranger(self, request: web.Request) -> bool:
+        """Whether it seems to come through a proxy that is not trusted."""
+        is_forwarded = hdrs.X_FORWARDED_FOR in request.headers
+        return is_forwarded and self._proxies.may_be_proxy(request.remote)
+
     def client_address(self, request: web.Request) -> str:
         """The address that the request came from, past the trusted proxies."""
         return self._proxies.client_address(

@@ -27,6 +27,17 @@ class TrustedProxies:
         parsed = _parse(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
+    def may_be_proxy(self, peer: str | None) -> bool:
+        """Whether a peer that is not trusted may be a proxy all the same.
+
+        Any may be where none is named, else only one of a private network: whoever
+        writes X-Forwarded-For from outside, past proxies that are known, is no proxy.
+        """
+        parsed = _parse(peer)
+        if parsed is None or self.trusts(peer):
+            return False
+        return not self._networks or parsed.is_private
+
     def client_address(self, peer: str | None, forwarded_for: Sequence[str]) -> str:
         """The address that a request came from, however many headers were forged.
 
@@ -63,6 +74,19 @@ class TrustedProxies:
             scheme = _last(forwarded_proto).lower() or scheme
             host = _last(forwarded_host) or host
         return own_origin(scheme if scheme in _SCHEMES else "http", host)
+
+
+def address_block(address: str) -> str:
+    """What belongs to one customer, as far as one can tell: an IPv4 address, a /64 of IPv6.
+
+    Empty for UNKNOWN.
+    """
+    parsed = _parse(address)
+    if parsed is None:
+        return ""
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
 def own_origin(scheme: str, host: str) -> str:

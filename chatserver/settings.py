@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from chatserver.costs import CostSettings
 from chatserver.setting_formats import check_origin
 from chatserver.setting_sources import (
     SettingsError,
@@ -123,6 +124,8 @@ class MessageSettings:
 @dataclass(frozen=True, slots=True)
 class RateLimitSettings:
     messages: str
+    user: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,7 @@ class Settings:
     cors: CorsSettings
     messages: MessageSettings
     rate_limit: RateLimitSettings
+    costs: CostSettings
     writer: WriterSettings
     realtime: RealtimeSettings
     presence: PresenceSettings
@@ -283,8 +287,9 @@ def _check_formats(settings: Settings) -> None:
     root = settings.server.web_root
     if root not in ("", BUILT_IN_PAGE) and not (Path(root) / "index.html").is_file():
         raise SettingsError(f"server.web_root: there is no index.html in {root!r}")
-    if settings.rate_limit.messages and not _RATE.fullmatch(settings.rate_limit.messages):
-        raise SettingsError("rate_limit.messages must look like 60/minute, or be empty")
+    for key, limit in dataclasses.asdict(settings.rate_limit).items():
+        if limit and not _RATE.fullmatch(limit):
+            raise SettingsError(f"rate_limit.{key} must look like 60/minute, or be empty")
     if settings.logging.level not in _LEVELS:
         raise SettingsError(f"logging.level must be one of {', '.join(_LEVELS)}")
     if settings.logging.format not in ("json", "console"):

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What everyone may use. They import nothing of the house but each other.
 LEAVES = {
-    *("errors", "models", "events", "settings", "setting_sources", "setting_formats"),
+    *("errors", "models", "events", "settings", "setting_sources", "setting_formats", "costs"),
     *("auth", "jwks", "metrics", "tallies", "logs", "deadlines", "tasks"),
 }
 
@@ -24,9 +24,10 @@ ALLOWED = {
     "backplane": set(),
     "services": {"repositories", "db", "backplane"},
     "schemas": {"services", "repositories"},
-    "api": {"services", "schemas", "origins", "proxies", "compression"},
-    "realtime": {"services", "schemas", "origins", "proxies", "compression"},
+    "api": {"services", "schemas", "origins", "proxies", "compression", "strangers"},
+    "realtime": {"services", "schemas", "origins", "proxies", "compression", "strangers"},
     "compression": set(),
+    "strangers": {"services", "origins", "proxies"},
     "origins": {"proxies"},
     "proxies": set(),
 }
@@ -37,7 +38,10 @@ TOP = {"__init__", "__main__", "app", "cli", "connections", "serving", "dev"}
 EDGE_LIBRARIES = {
     *("aiohttp", "aiohttp_cors", "socketio", "engineio", "marshmallow", "webargs", "apispec"),
 }
-EDGES = {"api", "realtime", "schemas", "origins", "proxies", "compression", *TOP}
+EDGES = {
+    *("api", "realtime", "schemas", "origins", "proxies", "compression", "strangers"),
+    *TOP,
+}
 
 each_module = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatserver.proxies import UNKNOWN, TrustedProxies, own_origin
+from chatserver.proxies import UNKNOWN, TrustedProxies, address_block, own_origin
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"])
 
@@ -82,3 +82,40 @@ def test_a_servers_origin_is_what_a_trusted_proxy_says(
 )
 def test_an_origin_is_spelt_as_browsers_do(scheme: str, host: str, origin: str) -> None:
     assert own_origin(scheme, host) == origin
+
+
+@pytest.mark.parametrize(
+    ("address", "block"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("::1", "::/64"),
+        (UNKNOWN, ""),
+    ],
+)
+def test_a_block_is_what_one_customer_has(address: str, block: str) -> None:
+    assert address_block(address) == block
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "may_be"),
+    [
+        # Where no proxy is named, whoever forwards may be one.
+        ((), "10.0.0.1", True),
+        ((), "203.0.113.9", True),
+        ((), None, False),
+        # Where some are, another one of the same network may have been forgotten; somebody
+        # from outside, who writes the header to escape the limit, is none.
+        (("10.0.0.1",), "10.0.0.1", False),
+        (("10.0.0.1",), "10.0.0.2", True),
+        (("10.0.0.1",), "fd00::2", True),
+        (("10.0.0.1",), "93.184.216.34", False),
+        (("10.0.0.1",), "2001:4860::9", False),
+    ],
+)
+def test_a_proxy_may_have_been_forgotten(
+    trusted: tuple[str, ...], peer: str | None, may_be: bool
+) -> None:
+    assert TrustedProxies(trusted).may_be_proxy(peer) is may_be

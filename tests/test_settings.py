@@ -93,6 +93,7 @@ def test_what_the_documents_promise_is_the_default() -> None:
     assert settings.messages.max_length == 5000
     assert settings.messages.edit_window == 15 * 60
     assert settings.rate_limit.messages == "60/minute"
+    assert settings.rate_limit.user == settings.rate_limit.address == "1200/minute"
     assert settings.jwt.leeway == 30
     assert settings.auth.query_token
     assert settings.realtime.max_queue_bytes == 2**20
@@ -224,6 +225,9 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
         ("CHAT_RATE_LIMIT_MESSAGES", "60/minute\n", "must look like 60/minute"),
         ("CHAT_RATE_LIMIT_MESSAGES", "-1/minute", "must look like 60/minute"),
         ("CHAT_RATE_LIMIT_MESSAGES", "60/year", "must look like 60/minute"),
+        ("CHAT_RATE_LIMIT_USER", "60", "rate_limit.user must look like 60/minute"),
+        ("CHAT_RATE_LIMIT_ADDRESS", "60", "rate_limit.address must look like 60/minute"),
+        ("CHAT_COSTS_SYNC", "-1", "costs.sync must not be negative"),
         ("CHAT_LOGGING_LEVEL", "loud", "logging.level must be one of"),
         ("CHAT_LOGGING_FORMAT", "xml", "logging.format must be json or console"),
         ("CHAT_CORS_ORIGINS", "*", "can never match: there are no wildcards"),
@@ -295,6 +299,9 @@ def test_where_nothing_means_something_it_is_allowed(name: str) -> None:
         ("CHAT_DATABASE_URL", "postgresql+asyncpg://postgres@/n?host=/tmp/x"),
         ("CHAT_JWT_JWKS_URL", "http://localhost:9000/keys"),
         ("CHAT_RATE_LIMIT_MESSAGES", "5/second"),
+        ("CHAT_RATE_LIMIT_USER", ""),
+        ("CHAT_RATE_LIMIT_ADDRESS", "600/hour"),
+        ("CHAT_COSTS_TYPING", "0"),
         ("CHAT_CORS_ORIGINS", "https://a.example:8443"),
         ("CHAT_MESSAGES_MEDIA_ORIGINS", "https://a.example/media/"),
         ("CHAT_SERVER_TRUSTED_PROXIES", "10.0.0.0/8, ::1, 192.168.1.4"),

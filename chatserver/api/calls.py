@@ -9,6 +9,7 @@ from aiohttp import web
 
 from chatserver.metrics import Metrics
 from chatserver.models import Principal
+from chatserver.services.budgets import Budgets
 from chatserver.services.conversations import ConversationService
 from chatserver.services.messages import MessageService
 from chatserver.services.notices import NoticeService
@@ -19,6 +20,7 @@ from chatserver.services.revocations import RevocationService
 from chatserver.services.sessions import SessionService
 from chatserver.services.sync import SyncService
 from chatserver.settings import Settings
+from chatserver.strangers import Strangers
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)
@@ -46,6 +48,8 @@ class Api:
     metrics: Metrics
     readiness: Readiness
     settings: Settings
+    budgets: Budgets
+    strangers: Strangers
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ async def open_conversation(api: Api, call: Call) -> web.Response:
     )
     response = json_response(dump_conversation(conversation), status=201 if is_new else 200)
     if is_new:
+        api.budgets.charge(call.principal, api.budgets.costs.open_conversation)
         response.headers[hdrs.LOCATION] = f"{call.request.path}/{conversation.id}"
     return response
 
@@ -26,6 +27,7 @@ async def list_conversations(api: Api, call: Call) -> web.Response:
         archived=call.query["archived"],
         after=call.query["cursor"],
     )
+    api.budgets.listed(call.principal, len(page.conversations))
     response = json_response([dump_conversation(item) for item in page.conversations])
     if page.next is not None:
         next_page(response, call.request, cursor=encode_position(page.next))

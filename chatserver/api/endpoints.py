@@ -6,7 +6,9 @@ from aiohttp import web
 
 from chatserver.api.calls import PRINCIPAL, Api, Call
 from chatserver.api.parsing import RequestParser, bearer_token, path_ids
-from chatserver.api.routes import Route
+from chatserver.api.routes import FREE, Route
+from chatserver.errors import Unauthorized
+from chatserver.models import Principal
 
 
 class Endpoint:
@@ -18,13 +20,17 @@ class Endpoint:
         self._parser = parser
         self._query = route.query()
         self._body = None if route.body is None else route.body()
+        self._cost = _cost(route, api)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Who calls is settled first: strangers learn nothing else, not even of mistakes."""
         started = time.perf_counter()
         if self._route.is_public:
+            if self._cost:
+                self._api.strangers.spend(request, self._cost)
             return await self._route.handler(self._api, Call(request, started))
-        request[PRINCIPAL] = await self._api.services.sessions.authenticate(bearer_token(request))
+        request[PRINCIPAL] = principal = await self._authenticate(request)
+        self._api.budgets.spend(principal, self._cost)
         call = Call(
             request,
             started,
@@ -33,3 +39,22 @@ class Endpoint:
             body=await self._parser.parse(self._body, request) if self._body else {},
         )
         return await self._route.handler(self._api, call)
+
+    async def _authenticate(self, request: web.Request) -> Principal:
+        """Raises Unauthorized, or RateLimited for an address that has tried too often.
+
+        A valid token is never refused for its address, which others may share.
+        """
+        try:
+            return await self._api.services.sessions.authenticate(bearer_token(request))
+        except Unauthorized:
+            self._api.strangers.spend(request, self._api.budgets.costs.bad_token)
+            raise
+
+
+def _cost(route: Route, api: Api) -> float:
+    if route.cost == FREE:
+        return 0.0
+    default = "public" if route.is_public else "request"
+    cost: float = getattr(api.budgets.costs, route.cost or default)
+    return cost

@@ -15,6 +15,7 @@ async def list_messages(api: Api, call: Call) -> web.Response:
     history = await api.services.messages.history(
         call.principal, call.ids["conversation_id"], **call.query
     )
+    api.budgets.listed(call.principal, len(history.messages))
     response = json_response([dump_message(message) for message in history.messages])
     if history.has_more:
         is_forward = call.query["after_seq"] is not None

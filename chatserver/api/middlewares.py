@@ -48,15 +48,18 @@ class RestEdge:
         origins: OriginPolicy,
         metrics: Metrics,
         is_draining: Callable[[], bool],
+        spend: Callable[[web.Request], None],
     ) -> None:
         """While `is_draining`, each answer is the last of its connection.
 
         So a load balancer that keeps connections open takes those of other nodes.
+        `spend` is called with requests for nothing that bring no token.
         """
         self._resources = resources
         self._origins = origins
         self._metrics = metrics
         self._is_draining = is_draining
+        self._spend = spend
         self._log = structlog.get_logger(__name__)
 
     @web.middleware
@@ -85,6 +88,8 @@ class RestEdge:
         request_id = request[REQUEST_ID]
         try:
             self._check_origin(request)
+            if request.match_info.http_exception and hdrs.AUTHORIZATION not in request.headers:
+                self._spend(request)
             if request.method == hdrs.METH_OPTIONS and not _is_preflight(request):
                 return _options(request)
             return await handler(request)

@@ -1,10 +1,12 @@
 """The chat page at `/`: serves the files that `client/web` builds, and nothing else."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from chatserver.origins import OriginPolicy
 from chatserver.settings import BUILT_IN_PAGE, Settings
@@ -45,12 +47,18 @@ def built_in_root() -> Path:
 
 
 def setup_pages(
-    app: web.Application, settings: Settings, origins: OriginPolicy, built_in: Path | None = None
+    app: web.Application,
+    settings: Settings,
+    origins: OriginPolicy,
+    built_in: Path | None = None,
+    *,
+    guard: Callable[[Handler], Handler] = lambda handler: handler,
 ) -> None:
     """Serve the page of `server.web_root`: `/`, `/assets/…` and `/sw.js`.
 
     The built-in one is in the folder `built_in`, by default `built_in_root()`. A checkout may
     not have built it: then `/` says how to in `dev`, and does not exist in production.
+    `guard` is put around the handlers.
     """
     configured = settings.server.web_root
     if not configured:
@@ -59,9 +67,9 @@ def setup_pages(
     root = (built_in or built_in_root()) if is_built_in else Path(configured)
     if (root / INDEX).is_file():
         pages = ChatPages(root, origins, settings.messages.media_origins)
-        app.router.add_get("/", pages.index)
-        app.router.add_get(f"/{WORKER}", pages.worker)
-        app.router.add_get(f"/{ASSETS}/{{name:{_NAME}}}", pages.asset)
+        app.router.add_get("/", guard(pages.index))
+        app.router.add_get(f"/{WORKER}", guard(pages.worker))
+        app.router.add_get(f"/{ASSETS}/{{name:{_NAME}}}", guard(pages.asset))
     elif settings.environment == "dev":
         app.router.add_get("/", _explain)
 

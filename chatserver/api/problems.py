@@ -8,12 +8,14 @@ import orjson
 from aiohttp import hdrs, web
 
 from chatserver.errors import (
+    TOLD_GRACE,
     ChatError,
     Forbidden,
     InternalError,
     InvalidPayload,
     NotFound,
     PayloadTooLarge,
+    RateLimited,
     Unauthorized,
     UnsupportedMedia,
 )
@@ -91,6 +93,8 @@ def problem_response(error: ChatError, request_id: str, allow: Sequence[str] = (
     if error.status in (429, 503):
         seconds = error.retry_after if error.retry_after is not None else DEFAULT_RETRY_AFTER
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(seconds)))
+    if isinstance(error, RateLimited) and (error.told_for or 0) > TOLD_GRACE:
+        response.force_close()  # it was told to wait, and goes on
     if error.status in (408, 413):
         # What is left of the body is not worth waiting for.
         response.force_close()

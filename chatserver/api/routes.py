@@ -36,6 +36,9 @@ from chatserver.schemas.sync import SyncQuery, SyncSchema
 LINK: Final = "Link"
 LOCATION: Final = "Location"
 
+FREE: Final = "free"
+"""The cost of what load balancers ask: a node that refused it would get no requests."""
+
 JSON: Final = "application/json"
 TEXT: Final = "text/plain"
 
@@ -55,7 +58,8 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Route:
     """One operation. `errors` are those of its own; what any such route may answer
-    follows from the rest, see `all_errors`. `name` is its operationId."""
+    follows from the rest, see `all_errors`. `name` is its operationId. `cost` names a
+    setting of [costs]: `request` or, for a public one, `public` unless it says so."""
 
     method: str
     path: str
@@ -70,6 +74,7 @@ class Route:
     takes_idempotency_key: bool = False
     is_public: bool = False
     variant: str = ""
+    cost: str = ""
 
     @property
     def name(self) -> str:
@@ -86,6 +91,8 @@ class Route:
             *(BadRequest, Forbidden, HeaderFieldsTooLarge, InternalError),
             *self.errors,
         }
+        if self.cost != FREE:
+            errors.add(RateLimited)
         if not self.is_public:
             errors |= {Unauthorized, InvalidPayload, Unavailable}
         if self.path_parameters:
@@ -190,7 +197,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
         "Send a message",
         MESSAGES,
-        errors=(Blocked, IdempotencyConflict, RateLimited),
+        errors=(Blocked, IdempotencyConflict),
         body=requests.MessageBody,
         takes_idempotency_key=True,
     ),
@@ -213,7 +220,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         (_MESSAGE,),
         "Replace the text of the caller's own message",
         MESSAGES,
-        errors=(RateLimited,),
         body=requests.EditBody,
     ),
     Route(
@@ -239,6 +245,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         (Answer(200, SyncSchema, description="A page; ask again while `has_more`."),),
         "Ask what has changed since a cursor",
         CONVERSATIONS,
+        cost="sync",
         query=SyncQuery,
     ),
     Route(
@@ -311,6 +318,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Liveness",
         OPERATIONS,
         is_public=True,
+        cost=FREE,
     ),
     Route(
         "GET",
@@ -324,6 +332,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         OPERATIONS,
         query=operations.ReadinessQuery,
         is_public=True,
+        cost=FREE,
     ),
     Route(
         "GET",

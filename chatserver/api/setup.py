@@ -12,11 +12,14 @@ from chatserver.api.endpoints import Endpoint
 from chatserver.api.middlewares import RestEdge
 from chatserver.api.openapi import build_openapi
 from chatserver.api.parsing import RequestParser
+from chatserver.api.prices import priced
 from chatserver.api.routes import ROUTES
 from chatserver.metrics import Metrics
 from chatserver.origins import OriginPolicy
+from chatserver.services.budgets import Budgets
 from chatserver.services.readiness import Readiness
 from chatserver.settings import Settings
+from chatserver.strangers import Strangers
 
 
 def setup_api(
@@ -27,6 +30,8 @@ def setup_api(
     origins: OriginPolicy,
     metrics: Metrics,
     readiness: Readiness,
+    budgets: Budgets,
+    strangers: Strangers,
 ) -> None:
     """Add every route of the table, the documentation, and the middleware around them."""
     resources: dict[str, web.Resource] = {}
@@ -38,7 +43,8 @@ def setup_api(
         if method == hdrs.METH_GET:
             resources[path].add_route(hdrs.METH_HEAD, handler)
 
-    api = Api(services, metrics, readiness, settings)
+    api = Api(services, metrics, readiness, settings, budgets, strangers)
+    costs = budgets.costs
     parser = RequestParser(
         max_body_bytes=settings.server.max_body_bytes,
         body_timeout=settings.server.request_timeout,
@@ -47,10 +53,16 @@ def setup_api(
         add(route.method, route.path, Endpoint(route, api, parser).handle)
     if settings.server.serve_docs:
         pages = _document_pages(settings.messages.max_length, settings.server.max_body_bytes)
-        add(hdrs.METH_GET, "/api/openapi.json", pages.openapi)
-        add(hdrs.METH_GET, "/api/docs", pages.docs)
+        for path, page in (("/api/openapi.json", pages.openapi), ("/api/docs", pages.docs)):
+            add(hdrs.METH_GET, path, priced(page, strangers, costs.document))
     allow_origins(app, resources.values(), settings.cors.origins)
-    edge = RestEdge(set(resources.values()), origins, metrics, lambda: readiness.draining)
+    edge = RestEdge(
+        set(resources.values()),
+        origins,
+        metrics,
+        lambda: readiness.draining,
+        lambda request: strangers.spend(request, costs.public),
+    )
     app.middlewares.append(edge.handle)
 
 

@@ -20,4 +20,5 @@ async def get_unread_count(api: Api, call: Call) -> web.Response:
 
 async def get_changes(api: Api, call: Call) -> web.Response:
     result = await api.services.sync.sync(call.principal, **call.query, open={})
+    api.budgets.synced(call.principal, result)
     return json_response(dump_sync(result))

@@ -8,6 +8,7 @@ from chatserver.backplane.limits import Limits
 from chatserver.backplane.memory import PresenceLeases, RateLimits
 from chatserver.backplane.redis_bus import RedisBus
 from chatserver.backplane.redis_leases import RedisLeases
+from chatserver.backplane.redis_ledger import RedisLedger
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.backplane.redis_links import RedisLinks
 from chatserver.metrics import Metrics
@@ -16,12 +17,13 @@ from chatserver.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Backplane:
-    """`bus` is None for a node alone."""
+    """`bus`, `links` and `ledger` are None for a node alone."""
 
     leases: Leases
     limits: Limits
     bus: RedisBus | None = None
     links: RedisLinks | None = None
+    ledger: RedisLedger | None = None
 
     @classmethod
     def create(cls, settings: Settings, metrics: Metrics) -> Self:
@@ -44,6 +46,7 @@ class Backplane:
             RedisRateLimits(limit, links.client, prefix, metrics, is_available),
             bus,
             links,
+            RedisLedger(links.client, prefix, is_available),
         )
 
     async def is_ready(self) -> bool:

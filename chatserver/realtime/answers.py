@@ -1,5 +1,7 @@
 """The HTTP answers of the Engine.IO endpoint: errors, polling bodies and CORS headers."""
 
+import math
+
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
@@ -64,6 +66,17 @@ def unsupported_version() -> EngineError:
 def too_many_sockets() -> EngineError:
     message = "Too many connections from this address"
     return EngineError(4, message, "too_many_sockets", status=429, retry_after=10)
+
+
+def rate_limited(retry_after: float) -> EngineError:
+    return EngineError(
+        4,
+        "Too many requests",
+        "rate_limited",
+        status=429,
+        retry_after=math.ceil(retry_after),
+        keep_alive=False,
+    )
 
 
 def draining() -> EngineError:

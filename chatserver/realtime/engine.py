@@ -29,6 +29,7 @@ from chatserver.realtime.protocol import (
 from chatserver.realtime.refusals import Refusals
 from chatserver.realtime.sockets import EngineSocket
 from chatserver.settings import RealtimeSettings
+from chatserver.strangers import COUNTED, COUNTED_ADDRESS
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         origin_allowed: Callable[[web.Request], bool],
         client_address: Callable[[web.Request], str],
         watch_connection: ConnectionWatch,
+        admit_handshake: Callable[[web.Request], float],
         open_receiver: Callable[[EngineSocket, Environ], Receiver],
         observer: Observer,
         **options: Any,
@@ -78,6 +80,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._origin_allowed = origin_allowed
         self._client_address = client_address
         self._watch_connection = watch_connection
+        self._admit_handshake = admit_handshake
         self._open_receiver = open_receiver
         self._refusals = Refusals(observer)
         self._addresses: Counter[str] = Counter()
@@ -168,6 +171,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         address = self._client_address(request)
         if 0 < self._max_per_address <= self._addresses[address]:
             raise answers.too_many_sockets()
+        if retry_after := self._admit_handshake(request):
+            raise answers.rate_limited(retry_after)
         return address
 
     def _open(self, request: web.Request, address: str, *, is_websocket: bool) -> EngineSocket:
@@ -341,5 +346,6 @@ def environ_of(request: web.Request, address: str) -> dict[str, str]:
     return {
         "QUERY_STRING": request.query_string,
         "REMOTE_ADDR": address,
+        COUNTED_ADDRESS: request.get(COUNTED, ""),
         "HTTP_AUTHORIZATION": ",".join(request.headers.getall(hdrs.AUTHORIZATION, ())),
     }

@@ -3,10 +3,9 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from urllib.parse import parse_qs
 from uuid import UUID
 
 import marshmallow as ma
@@ -20,6 +19,7 @@ from chatserver.errors import (
     Forbidden,
     InternalError,
     InvalidPayload,
+    RateLimited,
     TokenExpired,
     Unauthorized,
     Unavailable,
@@ -30,6 +30,7 @@ from chatserver.models import Principal
 from chatserver.realtime.engine import Environ
 from chatserver.realtime.rooms import conversation_room, presence_room, user_room
 from chatserver.realtime.server import ChatSocketServer
+from chatserver.realtime.sessions import Session, handshake_token
 from chatserver.realtime.unread import LatestUnread
 from chatserver.schemas import requests
 from chatserver.schemas.base import timestamp
@@ -37,6 +38,7 @@ from chatserver.schemas.encodings import MessageEncoder
 from chatserver.schemas.loaders import Loader
 from chatserver.schemas.objects import dump_conversation
 from chatserver.schemas.sync import SyncRequest, dump_sync, open_states
+from chatserver.services.budgets import Budgets
 from chatserver.services.conversations import ConversationService
 from chatserver.services.messages import MessageService
 from chatserver.services.presence import PresenceService
@@ -46,23 +48,12 @@ from chatserver.services.sessions import SessionService
 from chatserver.services.sync import SyncService
 from chatserver.services.typing import TypingService
 from chatserver.settings import Settings
+from chatserver.strangers import COUNTED_ADDRESS
 
 MAX_TIMER: Final = timedelta(days=30)
 """A token that lives longer is looked at again after this time."""
 
 RETRY_AFTER: Final = 1.0
-
-
-@dataclass(slots=True)
-class Session:
-    """What the node knows of one socket. `expiry` fires when the token has run out.
-
-    `joined` has for each conversation in whose room the socket is the others in it.
-    """
-
-    principal: Principal
-    joined: dict[UUID, set[UUID]] = field(default_factory=dict)
-    expiry: asyncio.TimerHandle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +84,10 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         metrics: Metrics,
         encoder: MessageEncoder,
         unread: LatestUnread,
+        budgets: Budgets,
     ) -> None:
         super().__init__("/")
+        self._budgets = budgets
         self._encoder = encoder
         self._unread = unread
         self._server = server
@@ -118,13 +111,14 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             "authenticate": (requests.AuthenticateEvent(), self._authenticate),
         }
         self._handlers = {
-            event: (Loader(schema), handler) for event, (schema, handler) in handlers.items()
+            event: (Loader(schema), handler, budgets.costs.of_event(event))
+            for event, (schema, handler) in handlers.items()
         }
 
     @property
     def schemas(self) -> Mapping[str, ma.Schema]:
         """Each event that clients may send, and what loads its payload."""
-        return {event: loader.schema for event, (loader, _) in self._handlers.items()}
+        return {event: loader.schema for event, (loader, _, _) in self._handlers.items()}
 
     def open_sockets(self) -> list[tuple[UUID, str]]:
         """The user and the id of each socket of this node."""
@@ -142,7 +136,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
 
     async def on_connect(self, sid: str, environ: Environ, auth: dict[str, Any] | None) -> None:
         logs.in_socket(sid)
-        principal = await self._services.sessions.authenticate(self._token(environ, auth))
+        principal = await self._authenticate_handshake(environ, auth)
         await self._server.enter_room(sid, user_room(principal.user_id))
         await self._services.presence.connected(principal.user_id, sid)
         # From here on nothing can fail: on_disconnect will undo it.
@@ -173,6 +167,8 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             result = "ok"
         except ChatError as error:
             answer, result = {"ok": False, "error": error.to_dict()}, error.code
+            if isinstance(error, RateLimited) and error.told_for is not None:
+                self._refused(sid, error)
         except Exception:
             self._log.exception("event_failed")
             answer, result = {"ok": False, "error": InternalError().to_dict()}, InternalError.code
@@ -182,14 +178,17 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         return answer
 
     async def _handle(self, sid: str, event: str, args: list[Any]) -> dict[str, Any]:
+        session = self._sessions[sid]
         if event not in self._handlers:
+            self._budgets.spend(session.principal, self._budgets.costs.event)
             raise UnknownEvent
-        loader, handler = self._handlers[event]
+        loader, handler, cost = self._handlers[event]
+        self._budgets.spend(session.principal, cost)
         if len(args) != 1:
             raise InvalidPayload("An event has exactly one payload.", fields={})
         payload = loader.load(args[0])
         try:
-            answer = await self._deadlines.run(handler(sid, self._sessions[sid], payload))
+            answer = await self._deadlines.run(handler(sid, session, payload))
         except TimeoutError:
             raise Unavailable("The event took too long.", retry_after=RETRY_AFTER) from None
         return {"ok": True, **answer}
@@ -276,6 +275,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             limit=payload["limit"],
             open=open_states(payload["open"]),
         )
+        self._budgets.synced(principal, result)
         self._unread.synced(principal.user_id, result.unread_version, told)
         return dump_sync(result)
 
@@ -289,19 +289,30 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         self._watch_expiry(sid, session)
         return {"expires_at": timestamp(principal.expires_at)}
 
-    # Tokens
+    # Tokens and budgets
 
-    def _token(self, environ: Environ, auth: dict[str, Any] | None) -> str | None:
-        """From the handshake's `auth`, else the Authorization header, else the query."""
-        token = (auth or {}).get("token")
-        if isinstance(token, str) and token:
-            return token
-        scheme, _, credentials = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() == "bearer" and credentials:
-            return credentials.strip()
-        if self._settings.auth.query_token:
-            return parse_qs(environ.get("QUERY_STRING", "")).get("token", [None])[0]
-        return None
+    async def _authenticate_handshake(
+        self, environ: Environ, auth: dict[str, Any] | None
+    ) -> Principal:
+        """Who connects. The handshake is its user's; with a bad token, its address'."""
+        address = environ.get(COUNTED_ADDRESS, "")
+        token = handshake_token(environ, auth, takes_query=self._settings.auth.query_token)
+        try:
+            principal = await self._services.sessions.authenticate(token)
+        except Unauthorized:
+            self._budgets.spend_unproven(address, self._budgets.costs.bad_token)
+            raise
+        self._budgets.prove(principal, address)
+        return principal
+
+    def _refused(self, sid: str, error: RateLimited) -> None:
+        """Close a socket that goes on although it was told to wait."""
+        refusals = self._sessions[sid].refusals
+        if refusals.add(asyncio.get_running_loop().time(), error.retry_after or 0.0):
+            self._metrics.budget_closed()
+            self._log.info("socket_went_on")
+            self._server.emit_now("error", error.to_dict(), [sid])
+            self._server.turn_away(sid)
 
     def _watch_expiry(self, sid: str, session: Session) -> None:
         """Have the socket closed when its token runs out.

@@ -39,19 +39,17 @@ from chatserver.realtime.engine import ConnectionWatch, EngineServer, Environ
 from chatserver.realtime.observers import NullObserver, Observer
 from chatserver.realtime.packets import Packet
 from chatserver.realtime.peers import LINGER, Peer
-from chatserver.realtime.protocol import Reason
+from chatserver.realtime.protocol import TRY_AGAIN_LATER, Reason
 from chatserver.realtime.rooms import Rooms
 from chatserver.realtime.sockets import EngineSocket
 from chatserver.settings import RealtimeSettings
 
 log = logging.getLogger(__name__)
 
-# The part of the grace of `drain` that is kept for the disconnect handlers: at most
-# this many seconds, at most this share.
+# What `drain` keeps of its grace for the disconnect handlers, at most: seconds, share.
 _DISCONNECT_RESERVE: Final = 2.0
 _DISCONNECT_SHARE: Final = 0.3
-# How long `shutdown` takes at most, in seconds.
-_SHUTDOWN_GRACE: Final = 1.0
+_SHUTDOWN_GRACE: Final = 1.0  # how long `shutdown` takes at most, in seconds
 
 
 class NamespaceHandler(Protocol):
@@ -90,6 +88,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
         origin_allowed: Callable[[web.Request], bool],
         client_address: Callable[[web.Request], str],
         watch_connection: ConnectionWatch,
+        admit_handshake: Callable[[web.Request], float] = lambda _: 0.0,
         observer: Observer | None = None,
         rooms: Rooms | None = None,
         failure_ack: Callable[[BaseException], dict[str, Any]] = failure_ack,
@@ -115,6 +114,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
             origin_allowed=origin_allowed,
             client_address=client_address,
             watch_connection=watch_connection,
+            admit_handshake=admit_handshake,
             open_receiver=self._open_peer,
             observer=self._observer,
         )
@@ -179,18 +179,17 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
         """The socket's own dict, from on_connect to the end of on_disconnect; else KeyError."""
-        peer = self.rooms_index.get_peer(sid)
-        if peer is None:
-            raise KeyError("Session not found")
-        return peer.session
+        return self._peer(sid).session
 
     async def save_session(
         self, sid: str, session: dict[str, Any], namespace: str | None = None
     ) -> None:
-        peer = self.rooms_index.get_peer(sid)
-        if peer is None:
+        self._peer(sid).session = session
+
+    def _peer(self, sid: str) -> Peer:
+        if (peer := self.rooms_index.get_peer(sid)) is None:
             raise KeyError("Session not found")
-        peer.session = session
+        return peer
 
     async def disconnect(
         self, sid: str, namespace: str | None = None, ignore_queue: bool = False
@@ -203,9 +202,13 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def disconnect_now(self, sid: str) -> None:
         """`disconnect` for those who cannot wait; nothing happens for one that has gone."""
-        peer = self.rooms_index.get_peer(sid)
-        if peer is not None:
+        if (peer := self.rooms_index.get_peer(sid)) is not None:
             peer.disconnect(Reason.SERVER_DISCONNECT)
+
+    def turn_away(self, sid: str) -> None:
+        """Close a socket's connection; its client may come back, later, by itself."""
+        if (peer := self.rooms_index.get_peer(sid)) is not None:
+            peer.socket.close(Reason.SERVER_DISCONNECT, TRY_AGAIN_LATER)
 
     def sockets_in(self, room: str) -> Collection[str]:
         """The sids of the sockets of this node in a room; gone with the next change."""
@@ -230,8 +233,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def _refusal(self, peer: Peer, error: BaseException) -> dict[str, Any]:
         if isinstance(error, ConnectionRefusedError):
-            refusal: dict[str, Any] = error.error_args
-            return refusal
+            return dict(error.error_args)
         if not isinstance(error, ChatError):
             self.log_failure(peer, "the connect handler failed", error)
             error = Unavailable() if isinstance(error, asyncio.CancelledError) else InternalError()
@@ -289,9 +291,9 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
     # The end
 
     async def release(self, seconds: float) -> None:
-        """Begin the end: no new handshakes (503), and clients leave over `seconds`.
+        """Refuse handshakes (503), and have clients leave over `seconds` (see `depart`).
 
-        See `depart`; `drain` has to follow, and ends what is left of them.
+        `drain` has to follow, and ends what is left of them.
         """
         self.eio.is_draining = True
         await depart(self.eio.sockets.values(), seconds)

@@ -109,13 +109,15 @@ class Changed:
 
     `newest` is the number of the last change of any of the user's conversations, 0
     where there is none. `has_later` says whether some changed since `then`.
-    `unread_version` is that of the user's counters, 0 before the first message.
+    `unread_version` is that of the user's counters, 0 before the first message; `total`
+    counts all the user's conversations.
     """
 
     ids: Sequence[UUID]
     newest: int
     has_later: bool
     unread_version: int
+    total: int
 
 
 def _is_new(mark: str) -> str:
@@ -146,6 +148,7 @@ _CHANGED = text(f"""
         (SELECT changed_xid FROM own WHERE changed_xid < CAST(:xmax AS xid8)
          ORDER BY changed_xid DESC LIMIT 1) AS newest,
         EXISTS (SELECT FROM own WHERE {_is_new("then")}) AS has_later,
+        (SELECT count(*) FROM own) AS total,
         (SELECT version FROM chat.unread_totals WHERE user_id = :user_id) AS unread_version
 """)
 
@@ -183,6 +186,7 @@ async def list_changed(
         newest=row.newest or 0,
         has_later=row.has_later,
         unread_version=row.unread_version or 0,
+        total=row.total,
     )
 
 

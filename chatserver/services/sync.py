@@ -58,7 +58,7 @@ class SyncResult:
     `reset`: the given cursor is not from this database (or is another user's), so
     this is the first page of everything, and nothing from before is valid.
     `unread_version`: the answer knows the caller's counters up to this version, so an
-    `unread` event of a lower one is older.
+    `unread` event of a lower one is older. `known` counts all conversations of the caller.
     """
 
     cursor: str
@@ -66,6 +66,7 @@ class SyncResult:
     has_more: bool
     conversations: Sequence[SyncedConversation]
     unread_version: int
+    known: int
 
 
 class SyncService:
@@ -128,6 +129,7 @@ class SyncService:
             has_more=following.is_walking or answer.is_short or found.changed.has_later,
             conversations=await self._with_presence(answer.items),
             unread_version=found.changed.unread_version,
+            known=found.changed.total,
         )
 
     async def _find(

@@ -6,6 +6,7 @@
 import asyncio
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from tests.checker import faults
 from tests.checker.plans import Shape, make_plan
 from tests.checker.reports import describe, table_head, table_row, table_total
 from tests.checker.runs import Result, run
+from tests.checker.servers import BUDGETS
 from tests.checker.strikes import SEVERAL_STRIKES
 from tests.kit.balancer import find_program
 from tests.kit.postgres import Databases, running_postgres
@@ -35,6 +37,7 @@ RATES = (150.0, 80.0)
               default="all", show_default=True, help="What breaks meanwhile.")  # fmt: skip
 @click.option("--plant", type=click.Choice(["none", *faults.FAULTS]), default="none",
               help="Have the server make a mistake, which is to be found.")  # fmt: skip
+@click.option("--budgets", is_flag=True, help="Keep the budgets of users and addresses on.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path),
               help="Keep the server's log of the last seed here.")  # fmt: skip
 def main(
@@ -45,6 +48,7 @@ def main(
     nodes: int,
     kinds: str,
     plant: str,
+    budgets: bool,
     log: Path | None,
 ) -> None:
     """Check the promise with random people while things break; exits with 1 if it is broken.
@@ -62,7 +66,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="chatserver-checker-") as directory:
         for number in range(seed, seed + seeds):
             file = log or Path(directory) / "server.log"
-            result = asyncio.run(_run(number, shape, plant, file))
+            result = asyncio.run(_run(number, shape, plant, file, BUDGETS if budgets else {}))
             if seeds > 1:
                 click.echo(table_row(result))
             if seeds == 1 or result.violations:
@@ -81,13 +85,17 @@ def _check_balancer() -> None:
         raise click.ClickException(str(reason)) from None
 
 
-async def _run(seed: int, shape: Shape, fault: str, log: Path) -> Result:
+async def _run(
+    seed: int, shape: Shape, fault: str, log: Path, settings: Mapping[str, str]
+) -> Result:
     """One run, on a PostgreSQL of its own that may be restarted and killed."""
     postgres = running_postgres()
     server = await asyncio.to_thread(postgres.__enter__)
     try:
         async with Databases(server).migrated() as url:
-            return await run(make_plan(seed, shape), url, log, postgres=server, fault=fault)
+            return await run(
+                make_plan(seed, shape), url, log, postgres=server, fault=fault, settings=settings
+            )
     finally:
         await asyncio.to_thread(postgres.__exit__, None, None, None)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -242,6 +242,7 @@ async def run(
     postgres: EmbeddedPostgres | None = None,
     fault: str = "none",
     sought: frozenset[int] = frozenset(),
+    settings: Mapping[str, str] | None = None,
 ) -> Result:
     """Run `plan` on a migrated, empty database.
 
@@ -251,7 +252,9 @@ async def run(
     """
     began = time.monotonic()
     await add_people(database_url, plan)
-    async with running_site(database_url, plan, log, postgres=postgres, fault=fault) as site:
+    async with running_site(
+        database_url, plan, log, postgres=postgres, fault=fault, settings=settings
+    ) as site:
         before = await warm_up(site, plan)
         async with people_http() as http:
             running = Run(plan, site, http, sought)

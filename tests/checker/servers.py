@@ -16,15 +16,21 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from chatserver.dev.ports import free_port
 from chatserver.dev.processes import Watcher
 from tests.kit.forks import Fork
+from tests.kit.services import settings_for
 
 SECRET = "the secret of the checker, and of nothing else"
 START_TIMEOUT = 40.0
 STOP_LIMIT = 15.0
 """How long a node may take from SIGTERM to its end."""
 
+_DEFAULTS = settings_for("postgresql://", jwt__secret=SECRET).rate_limit
+BUDGETS = {"CHAT_RATE_LIMIT_USER": _DEFAULTS.user, "CHAT_RATE_LIMIT_ADDRESS": _DEFAULTS.address}
+"""Those that an operator gets."""
+
 SETTINGS = {
     "CHAT_JWT_SECRET": SECRET,
     "CHAT_RATE_LIMIT_MESSAGES": "",
+    **dict.fromkeys(BUDGETS, ""),
     "CHAT_SERVER_DRAIN_DELAY": "0.1",
     "CHAT_SERVER_SHUTDOWN_GRACE": "5",
     "CHAT_DATABASE_STATEMENT_TIMEOUT": "4",

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,10 +120,12 @@ async def running_site(
     *,
     postgres: EmbeddedPostgres | None = None,
     fault: str = "none",
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Site]:
     """The nodes of `plan` on a migrated database, reached by proxies, and a link for each device.
 
-    The first node writes to `log`, the others to files beside it.
+    The first node writes to `log`, the others to files beside it. `settings` are CHAT_
+    variables for all of them.
     """
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -137,7 +139,7 @@ async def running_site(
         nodes = []
         for number in range(plan.shape.nodes):
             file = log if number == 0 else log.with_stem(f"{log.stem}-{number + 1}")
-            nodes.append(await _add_node(stack, database_url, redis, file, fault))
+            nodes.append(await _add_node(stack, database_url, redis, file, fault, settings or {}))
             stack.callback(nodes[-1].server.kill)
         await asyncio.gather(*(node.server.start(http) for node in nodes))
         balancer = None
@@ -155,11 +157,16 @@ async def running_site(
 
 
 async def _add_node(
-    stack: AsyncExitStack, database_url: str, redis: EmbeddedRedis | None, log: Path, fault: str
+    stack: AsyncExitStack,
+    database_url: str,
+    redis: EmbeddedRedis | None,
+    log: Path,
+    fault: str,
+    common: Mapping[str, str],
 ) -> Node:
     """One that is not started yet."""
     database = await stack.enter_async_context(running_proxy(postgres_upstream(database_url)))
-    settings = {"CHAT_DATABASE_URL": database.url(database_url)}
+    settings = {**common, "CHAT_DATABASE_URL": database.url(database_url)}
     if redis is None:
         return Node(Server(settings, log, fault), database)
     link = await stack.enter_async_context(running_proxy(("127.0.0.1", redis.port)))

@@ -1,4 +1,7 @@
-"""`python -m tests.faults [--write] [pytest's options]`: every fault in turn, and the table."""
+"""`python -m tests.faults [--write] [--budgets] [pytest's options]`: each fault, and the table.
+
+`--budgets`: with the budgets of users and addresses on.
+"""
 
 import os
 import subprocess
@@ -7,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.faults.records import FILE, read, table, write
+from tests.faults.sites import BUDGETS
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "reliability.md"
@@ -15,12 +19,14 @@ PAGE = HERE.parent.parent / "docs" / "reliability.md"
 def main(arguments: list[str]) -> int:
     """The exit code of pytest. With `--write` the page gets the table, if all passed."""
     is_writing = "--write" in arguments
-    options = [each for each in arguments if each != "--write"]
+    budgets = {BUDGETS: "on"} if "--budgets" in arguments else {}
+    options = [each for each in arguments if each not in ("--write", "--budgets")]
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "records"
         file.touch()
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", str(HERE), *options]
-        code = subprocess.run(command, env={**os.environ, FILE: str(file)}, check=False).returncode
+        env = {**os.environ, **budgets, FILE: str(file)}
+        code = subprocess.run(command, env=env, check=False).returncode
         records = read(file)
     print(table(records))
     if is_writing and code == 0:

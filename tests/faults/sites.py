@@ -1,6 +1,7 @@
 """A cluster of which everything can be broken."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,11 @@ from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.cluster import Cluster, ClusterNode, running_cluster
 
 NODES = 3
+
+BUDGETS = "FAULTS_BUDGETS"
+"""The environment variable with which the budgets of users and addresses stay on."""
+
+WITHOUT_BUDGETS = {"rate_limit__user": "", "rate_limit__address": ""}
 
 PATIENCE = 60.0
 """Seconds after which a test gives up. What is promised sooner is a figure of its record."""
@@ -82,7 +88,12 @@ async def running_site(database_url: str, directory: Path, **settings: Any) -> A
     async with (
         EmbeddedRedis() as redis,
         running_cluster(
-            database_url, redis.url, directory, nodes=NODES, has_proxies=True, **settings
+            database_url,
+            redis.url,
+            directory,
+            nodes=NODES,
+            has_proxies=True,
+            **{**({} if BUDGETS in os.environ else WITHOUT_BUDGETS), **settings},
         ) as cluster,
     ):
         yield Site(cluster, redis, database_url)

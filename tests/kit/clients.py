@@ -102,6 +102,11 @@ class Device:
         await self._ws.close()
         await self._reader
 
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the websocket was closed."""
+        return self._ws.close_code
+
     async def send_raw(self, packet: str) -> None:
         """Send a packet of Engine.IO as it is."""
         await self._ws.send_str(packet)

@@ -235,3 +235,12 @@ async def test_conversations_from_before_a_restore_by_dump_are_not_repeated(
     assert await device.sync() == []
     await node.send(restored.client, restored)
     assert await device.sync() == [restored.id]
+
+
+async def test_an_answer_tells_how_many_conversations_there_are_to_look_through(
+    node: Node,
+) -> None:
+    chat = await node.add_chat()
+    owner = await device_of(node, chat.owner)
+    assert (await owner.page()).known == 1, "also where nothing changed"
+    assert (await (await device_of(node, await node.add_user())).page()).known == 0

@@ -1,0 +1,182 @@
+"""One budget for each user and for each address: everything that they ask for is spent from it.
+
+What carries a valid token is spent from its user's budget alone; an address pays only
+for what has none. An edge spends before it does any work, and charges afterwards what
+was not known before (`synced`, `listed`). All of it is synchronous and in memory; once
+a second `settle` tells the other nodes.
+"""
+
+import math
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Final, TypeVar
+from uuid import UUID
+
+import structlog
+
+from chatserver.backplane.buckets import Buckets, Refusal
+from chatserver.backplane.redis_ledger import RedisLedger
+from chatserver.costs import CostSettings
+from chatserver.errors import RateLimited
+from chatserver.metrics import Metrics
+from chatserver.models import Principal, Role
+from chatserver.services.sync import SyncResult
+from chatserver.settings import RateLimitSettings
+
+SETTLE_INTERVAL: Final = 1.0
+
+PROVEN_FOR: Final = 3600.0
+"""Seconds for which an address from which a valid token came is not refused handshakes."""
+
+MAX_PROVEN: Final = 50_000
+LOG_INTERVAL: Final = 10.0
+MAX_LINES: Final = 10
+"""So many users and addresses are named in the log in each LOG_INTERVAL."""
+
+MAX_NAMES: Final = 1000
+"""So many are counted for the log between two of its lines."""
+
+_DETAIL: Final = "Too many requests in a short time."
+
+USER: Final = "user"
+ADDRESS: Final = "address"
+
+_FIELDS: Final = {USER: "user_id", ADDRESS: "address"}
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Budgets:
+    """The budgets of all users and addresses, as one node knows them.
+
+    Addresses are blocks (`chatserver.proxies.address_block`), or empty for what cannot
+    be counted by its address.
+    """
+
+    def __init__(
+        self,
+        limits: RateLimitSettings,
+        costs: CostSettings,
+        metrics: Metrics,
+        ledger: RedisLedger | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """An empty limit limits nothing."""
+        self.costs = costs
+        self._users = Buckets[int](limits.user, clock=clock) if limits.user else None
+        self._addresses = Buckets[str](limits.address, clock=clock) if limits.address else None
+        self._proven: OrderedDict[str, float] = OrderedDict()
+        self._metrics = metrics
+        self._ledger = ledger
+        self._clock = clock
+        self._logged_at = clock()
+        self._refused: Counter[tuple[str, str]] = Counter()
+        self._half_spent: dict[tuple[str, str], None] = {}
+        self._log = structlog.get_logger(__name__)
+
+    # Users
+
+    def spend(self, principal: Principal, cost: float) -> None:
+        """Spend from the user's budget. Raises RateLimited where nothing is left.
+
+        The host's own service is not limited: it speaks for everybody.
+        """
+        if self._users is None or principal.role is Role.SERVICE:
+            return
+        # UUIDs hash and compare in Python, their numbers in C.
+        refusal = self._users.spend(principal.user_id.int, cost)
+        if refusal is not None:
+            raise self._refuse(USER, str(principal.user_id), refusal)
+
+    def charge(self, principal: Principal, cost: float) -> None:
+        """Spend for what has been done, whether it is left or not."""
+        if self._users is not None and principal.role is not Role.SERVICE:
+            self._users.charge(principal.user_id.int, cost)
+
+    def synced(self, principal: Principal, result: SyncResult) -> None:
+        """Charge for the conversations and messages of an answer, and those looked through."""
+        answered = sum(1 + len(one.changes or ()) for one in result.conversations)
+        costs = self.costs
+        self.charge(principal, answered * costs.sync_answered + result.known * costs.sync_known)
+
+    def listed(self, principal: Principal, count: int) -> None:
+        """Charge for what a page of a list holds."""
+        self.charge(principal, count * self.costs.listed)
+
+    # Addresses
+
+    def spend_unproven(self, address: str, cost: float) -> None:
+        """Spend from the address' budget. Raises RateLimited where nothing is left."""
+        if self._addresses is None or not address:
+            return
+        refusal = self._addresses.spend(address, cost)
+        if refusal is not None:
+            raise self._refuse(ADDRESS, address, refusal)
+
+    def spend_handshake(self, address: str) -> None:
+        """As `spend_unproven`, for a handshake whose token is still to come.
+
+        From an address where somebody has proven who they are it is never refused: they
+        share it with whoever spends its budget. `prove` gives back what it cost.
+        """
+        if self._addresses is None or not address:
+            return
+        if self._proven.get(address, 0.0) > self._clock():
+            self._addresses.charge(address, self.costs.handshake)
+        else:
+            self.spend_unproven(address, self.costs.handshake)
+
+    def prove(self, principal: Principal, address: str) -> None:
+        """Move a handshake from the address to the user, whose token was valid.
+
+        Raises RateLimited where the user has nothing left.
+        """
+        if self._addresses is not None and address:
+            self._addresses.refund(address, self.costs.handshake)
+            self._proven[address] = self._clock() + PROVEN_FOR
+            self._proven.move_to_end(address)
+            if len(self._proven) > MAX_PROVEN:
+                self._proven.popitem(last=False)
+        self.spend(principal, self.costs.handshake)
+
+    # With other nodes, and for the operator
+
+    async def settle(self) -> None:
+        """Tell the other nodes what was spent, and learn what they have spent."""
+        if self._users is not None:
+            await self._settle(USER, self._users, lambda key: str(UUID(int=key)))
+        if self._addresses is not None:
+            await self._settle(ADDRESS, self._addresses, str)
+        now = self._clock()
+        if now - self._logged_at >= LOG_INTERVAL:
+            self._logged_at = now
+            self._write_log()
+
+    async def _settle(self, of: str, buckets: Buckets[Key], name: Callable[[Key], str]) -> None:
+        if self._ledger is None:
+            buckets.take_spent()
+        elif not await self._ledger.settle(of, buckets):
+            self._metrics.budget_fallback()
+        self._metrics.budget_buckets(of, len(buckets))
+        for key in buckets.take_half_spent():
+            self._metrics.budget_half_spent(of)
+            if len(self._half_spent) < MAX_LINES:
+                self._half_spent[of, name(key)] = None
+
+    def _refuse(self, of: str, name: str, refusal: Refusal) -> RateLimited:
+        self._metrics.budget_refused(of)
+        if len(self._refused) < MAX_NAMES or (of, name) in self._refused:
+            self._refused[of, name] += 1
+        # Rounded up: whoever waits for so long is not refused again.
+        retry_after = math.ceil(refusal.retry_after * 10) / 10
+        return RateLimited(_DETAIL, retry_after=retry_after, told_for=refusal.told_for)
+
+    def _write_log(self) -> None:
+        for of, name in self._half_spent:
+            self._log.info("budget_half_spent", **{_FIELDS[of]: name})
+        for (of, name), times in self._refused.most_common(MAX_LINES):
+            self._log.warning("budget_spent", **{_FIELDS[of]: name}, refused=times)
+        self._half_spent.clear()
+        self._refused.clear()
