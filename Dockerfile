@@ -15,12 +15,20 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/chatserver
 ENV PATH=/opt/chatserver/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE ./
+# Packages by the hashes of their files; then nothing more is fetched.
+COPY locks/build.txt locks/server.txt locks/
+RUN python -m venv /opt/build \
+    && /opt/build/bin/pip install --require-hashes --requirement locks/build.txt \
+    && /opt/build/bin/pip wheel --no-build-isolation --require-hashes \
+        --wheel-dir wheels --requirement locks/server.txt \
+    && pip install --no-index --no-deps wheels/*.whl
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY chatserver chatserver
 COPY config config
 COPY migrations migrations
 COPY --from=page /src/client/web/dist client/web/dist
-RUN pip install --use-pep517 --constraint constraints.txt . && pip uninstall --yes pip
+RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --wheel-dir dist . \
+    && pip install --no-index --no-deps dist/*.whl && pip uninstall --yes pip
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin chatserver

