@@ -135,6 +135,7 @@ class TokenVerifier:
             raise _refused("expired")
         if "nbf" in claims and _seconds(claims, "nbf") > self._clock() + self._jwt.leeway:
             raise _refused("not yet valid")
+        self._check_lifetime(expires_at, _issued_at(claims.get("iat")))
         self._check_origin(claims)
         return Principal(
             user_id=_subject(claims.get("sub")),
@@ -146,6 +147,15 @@ class TokenVerifier:
 
     def _is_expired(self, expires_at: float) -> bool:
         return expires_at + self._jwt.leeway <= self._clock()
+
+    def _check_lifetime(self, expires_at: float, issued_at: datetime | None) -> None:
+        """From its issue, or from now where it says none or one that is still to come."""
+        if not self._jwt.max_lifetime:
+            return
+        now = self._clock()
+        begin = now if issued_at is None else min(issued_at.timestamp(), now)
+        if expires_at - begin > self._jwt.max_lifetime + self._jwt.leeway:
+            raise _refused("lives too long")
 
     def _check_origin(self, claims: Mapping[str, Any]) -> None:
         if self._jwt.issuer and claims.get("iss") != self._jwt.issuer:

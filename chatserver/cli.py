@@ -99,6 +99,8 @@ def token(user_id: UUID, role: str, ttl: float) -> None:
     if not settings.jwt.secret:
         _fail("CHAT_JWT_SECRET is not set: there is nothing to sign with")
     jwt = settings.jwt
+    if jwt.max_lifetime and ttl > jwt.max_lifetime:
+        _fail(f"--ttl is more than jwt.max_lifetime, {jwt.max_lifetime:.0f}: no node would take it")
     click.echo(
         issue(
             jwt.secret,

@@ -18,6 +18,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from chatserver.costs import CostSettings
+from chatserver.secret_strength import is_guessable
 from chatserver.setting_formats import check_origin
 from chatserver.setting_sources import (
     SettingsError,
@@ -98,6 +99,7 @@ class JwtSettings:
     issuer: str
     audience: str
     leeway: float
+    max_lifetime: float
     jwks_refresh_interval: float
     jwks_overlap: float
 
@@ -124,6 +126,7 @@ class MessageSettings:
 @dataclass(frozen=True, slots=True)
 class RateLimitSettings:
     messages: str
+    conversations: str
     user: str
     address: str
 
@@ -279,8 +282,15 @@ def _check_jwt(jwt: JwtSettings, environment: Environment) -> None:
         return
     if jwt.secret and len(jwt.secret.encode()) < MIN_SECRET_BYTES:
         raise SettingsError(f"CHAT_JWT_SECRET is shorter than {MIN_SECRET_BYTES} bytes")
-    if jwt.secret.startswith("development-secret") or len(set(jwt.secret)) == 1:
-        raise SettingsError("CHAT_JWT_SECRET is a well-known value: choose a secret one")
+    if jwt.secret and is_guessable(jwt.secret):
+        raise SettingsError(
+            "CHAT_JWT_SECRET could be guessed: have one made with `openssl rand -hex 32`"
+        )
+    if jwt.jwks_url and not jwt.audience:
+        raise SettingsError(
+            "CHAT_JWT_AUDIENCE is not set: with CHAT_JWT_JWKS_URL, a token that was issued "
+            "for another service would be taken"
+        )
 
 
 def _check_formats(settings: Settings) -> None:

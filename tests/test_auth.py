@@ -30,6 +30,7 @@ from tests.kit.stalls import again_after_a_stall
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 USER = UUID("3f8b2f0e-5f0c-4c43-9a51-0a6a2f6f8d11")
 NOW = int(time.time())
+DAY = 24 * 60 * 60
 
 Claims = dict[str, Any]
 Host = tuple[JwksServer, Fetch]
@@ -43,6 +44,7 @@ def settings(**changes: Any) -> JwtSettings:
         issuer="",
         audience="",
         leeway=30.0,
+        max_lifetime=30 * DAY,
         jwks_refresh_interval=300.0,
         jwks_overlap=600.0,
     )
@@ -207,6 +209,28 @@ async def test_clocks_may_differ_by_the_leeway() -> None:
     strict = TokenVerifier(settings(leeway=0.0), clock=lambda: float(NOW))
     await strict.verify(signed(exp=NOW + 1, nbf=NOW))
     await assert_refused(signed(exp=NOW), strict)
+
+
+async def test_a_token_that_lives_too_long_is_refused() -> None:
+    now = int(time.time())
+    verifier = TokenVerifier(settings(max_lifetime=DAY, leeway=30.0))
+    for good in (
+        {"iat": now - DAY + 60, "exp": now + 60},
+        {"iat": now, "exp": now + DAY},
+        {"exp": now + DAY},
+    ):
+        await verifier.verify(sign(claims(**good), SECRET, "HS256"))
+    for bad in (
+        {"iat": now - DAY, "exp": now + 60},
+        {"iat": now, "exp": now + DAY + 60},
+        {"exp": now + DAY + 3600},
+        # What was issued in the future, or at no time, was issued now.
+        {"iat": now + 300 * DAY, "exp": now + 301 * DAY},
+        {"iat": "long ago", "exp": now + 2 * DAY},
+    ):
+        await assert_refused(sign(claims(**bad), SECRET, "HS256"), verifier)
+    endless = TokenVerifier(settings(max_lifetime=0.0))
+    await endless.verify(signed(iat=now - 9 * DAY, exp=now + 9000 * DAY))
 
 
 async def test_an_expired_token_gets_the_same_answer_as_any_other() -> None:

@@ -54,7 +54,7 @@ async def run_all(*commands: tuple[str, dict[str, Any]]) -> list[tuple[int, str,
         ({**GOOD, "jwt__secret": "short"}, "CHAT_JWT_SECRET is shorter than 32 bytes"),
         (
             {**GOOD, "jwt__secret": "development-secret-never-for-production"},
-            "CHAT_JWT_SECRET is a well-known value: choose a secret one",
+            "CHAT_JWT_SECRET could be guessed: have one made with `openssl rand -hex 32`",
         ),
         ({**GOOD, "server__prot": 80}, "unknown setting CHAT_SERVER_PROT in the environment"),
         ({**GOOD, "server__port": "http"}, "server.port must be a"),
@@ -143,8 +143,20 @@ def test_a_token_for_nobody_is_refused(arguments: list[str], problem: str) -> No
 
 def test_a_token_needs_the_secret() -> None:
     jwks = "https://example.org/jwks.json"
-    done = invoke("token", "00000000-0000-4000-8000-000000000001", jwt__jwks_url=jwks)
+    user = "00000000-0000-4000-8000-000000000001"
+    done = invoke("token", user, jwt__jwks_url=jwks, jwt__audience="chat")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (
         "chatserver: CHAT_JWT_SECRET is not set: there is nothing to sign with\n"
+    )
+
+
+def test_no_token_is_made_that_would_be_refused() -> None:
+    user = "00000000-0000-4000-8000-000000000001"
+    month = 30 * 24 * 60 * 60
+    assert invoke("token", user, "--ttl", str(month), jwt__secret=SECRET).exit_code == 0
+    done = invoke("token", user, "--ttl", str(month + 1), jwt__secret=SECRET)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        "chatserver: --ttl is more than jwt.max_lifetime, 2592000: no node would take it\n"
     )

@@ -22,7 +22,7 @@ NGINX = (ROOT / "config" / "nginx.conf").read_text("utf-8")
 SECRETS = {
     "CHAT_DATABASE_URL": "postgresql://chat:secret@db/chat",
     "CHAT_REDIS_URL": "redis://chat:secret@redis:6379/0",
-    "CHAT_JWT_SECRET": "a secret that is long enough to be one",
+    "CHAT_JWT_SECRET": "2xk9wq1nv7zh4mb8rt5jc0gd6yp3slfu",
 }
 
 

@@ -14,6 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What everyone may use. They import nothing of the house but each other.
 LEAVES = {
     *("errors", "models", "events", "settings", "setting_sources", "setting_formats", "costs"),
+    "secret_strength",
     *("auth", "jwks", "metrics", "tallies", "logs", "deadlines", "tasks"),
 }
 

@@ -14,7 +14,7 @@ from chatserver.setting_sources import SettingsError, config_directory
 from chatserver.settings import Environment, Settings
 
 URL = "postgresql://user:hunter2@localhost/chat"
-SECRET = "an-example-secret-of-forty-characters-ok"
+SECRET = "6vh2xq9nk4wz7bm1rt8jc5gd0yp3slfu"
 MINIMUM = {"CHAT_DATABASE_URL": URL, "CHAT_JWT_SECRET": SECRET}
 SECTIONS = {name: kind for name, kind in get_type_hints(Settings).items() if name != "environment"}
 
@@ -95,7 +95,10 @@ def test_what_the_documents_promise_is_the_default() -> None:
     assert settings.rate_limit.messages == "60/minute"
     assert settings.rate_limit.user == settings.rate_limit.address == "1200/minute"
     assert settings.jwt.leeway == 30
-    assert settings.auth.query_token
+    assert not settings.auth.query_token
+    assert settings.auth.user_cache_ttl == 5
+    assert settings.rate_limit.conversations == "60/hour"
+    assert settings.jwt.max_lifetime == 30 * 24 * 60 * 60
     assert settings.realtime.max_queue_bytes == 2**20
     assert settings.realtime.connect_timeout == 10
     assert settings.server.request_timeout + LINGERING < 10
@@ -215,10 +218,11 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
         ("CHAT_JWT_SECRET", "", "neither CHAT_JWT_SECRET nor CHAT_JWT_JWKS_URL is set"),
         ("CHAT_JWT_SECRET", "short", "shorter than 32 bytes"),
         ("CHAT_JWT_SECRET", "ñ" * 15, "shorter than 32 bytes"),
-        ("CHAT_JWT_SECRET", "x" * 64, "well-known"),
-        ("CHAT_JWT_SECRET", "development-secret-never-for-production", "well-known"),
+        ("CHAT_JWT_SECRET", "x" * 64, "could be guessed"),
+        ("CHAT_JWT_SECRET", "development-secret-never-for-production", "could be guessed"),
         ("CHAT_JWT_JWKS_URL", "keys.json", "must look like https://host/path"),
         ("CHAT_JWT_JWKS_URL", "file:///etc/passwd", "must look like https://host/path"),
+        ("CHAT_JWT_JWKS_URL", "https://host/keys", "CHAT_JWT_AUDIENCE is not set"),
         ("CHAT_JWT_JWKS_URL", "https://[", "must look like https://host/path"),
         ("CHAT_RATE_LIMIT_MESSAGES", "60", "must look like 60/minute"),
         ("CHAT_RATE_LIMIT_MESSAGES", "0/minute", "must look like 60/minute"),
@@ -228,6 +232,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
         ("CHAT_RATE_LIMIT_USER", "60", "rate_limit.user must look like 60/minute"),
         ("CHAT_RATE_LIMIT_ADDRESS", "60", "rate_limit.address must look like 60/minute"),
         ("CHAT_COSTS_SYNC", "-1", "costs.sync must not be negative"),
+        ("CHAT_RATE_LIMIT_CONVERSATIONS", "60/year", "must look like 60/minute"),
         ("CHAT_LOGGING_LEVEL", "loud", "logging.level must be one of"),
         ("CHAT_LOGGING_FORMAT", "xml", "logging.format must be json or console"),
         ("CHAT_CORS_ORIGINS", "*", "can never match: there are no wildcards"),
@@ -284,6 +289,7 @@ def test_what_cannot_work_without_is_more_than_nothing(name: str) -> None:
     "name",
     [
         *("CHAT_SERVER_PORT", "CHAT_SERVER_DRAIN_DELAY", "CHAT_JWT_LEEWAY"),
+        "CHAT_JWT_MAX_LIFETIME",
         *("CHAT_MESSAGES_EDIT_WINDOW", "CHAT_AUTH_USER_CACHE_TTL"),
         *("CHAT_REALTIME_MAX_SOCKETS_PER_USER", "CHAT_PRESENCE_OFFLINE_GRACE"),
     ],
@@ -309,11 +315,13 @@ def test_where_nothing_means_something_it_is_allowed(name: str) -> None:
     ],
 )
 def test_what_is_right_is_taken(name: str, value: str) -> None:
-    load(**{name: value})
+    load(**{name: value, "CHAT_JWT_AUDIENCE": "chat"})
 
 
 def test_a_jwks_url_is_enough_and_dev_may_have_the_known_secret() -> None:
     environ = {"CHAT_DATABASE_URL": URL, "CHAT_JWT_JWKS_URL": "https://host/keys"}
+    assert Settings.load("dev", environ).jwt.audience == ""
+    environ["CHAT_JWT_AUDIENCE"] = "chat"
     assert Settings.load("production", environ).jwt.secret == ""
     assert Settings.load("dev", {"CHAT_DATABASE_URL": URL}).jwt.secret.startswith("development")
     assert load("dev", CHAT_JWT_SECRET="x").jwt.secret == "x"

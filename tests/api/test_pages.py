@@ -18,7 +18,7 @@ from tests.api.rest import Rest
 from tests.kit.services import settings_for
 
 SCRIPT = "console.log('hello')"
-SECRET = "0123456789abcdef" * 3
+SECRET = "3xk9wq1nv7zh2mb8rt5jc0gd6yp4slfu"
 ORIGINS = OriginPolicy(())
 
 

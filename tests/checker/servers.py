@@ -18,7 +18,8 @@ from chatserver.dev.processes import Watcher
 from tests.kit.forks import Fork
 from tests.kit.services import settings_for
 
-SECRET = "the secret of the checker, and of nothing else"
+SECRET = "4kz8wq1nv7xh2mb9rt5jc0gd6yp3slfu"
+"""Of the checker, and of nothing else."""
 START_TIMEOUT = 40.0
 STOP_LIMIT = 15.0
 """How long a node may take from SIGTERM to its end."""
@@ -31,6 +32,7 @@ SETTINGS = {
     "CHAT_JWT_SECRET": SECRET,
     "CHAT_RATE_LIMIT_MESSAGES": "",
     **dict.fromkeys(BUDGETS, ""),
+    "CHAT_RATE_LIMIT_CONVERSATIONS": "",
     "CHAT_SERVER_DRAIN_DELAY": "0.1",
     "CHAT_SERVER_SHUTDOWN_GRACE": "5",
     "CHAT_DATABASE_STATEMENT_TIMEOUT": "4",

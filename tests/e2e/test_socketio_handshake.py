@@ -74,23 +74,21 @@ async def test_a_token_may_come_in_the_authorization_header(
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="+".join)
-async def test_a_token_may_come_in_the_query(
-    js: NodeClient, server: RunningServer, transports: list[str]
-) -> None:
-    person = await add_person(server.database_url)
-    query = {"token": person.token()}
-    socket = await js.open(server.base_url, transports=transports, query=query)
-    await socket.heard("connect")
-
-
-async def test_a_token_in_the_query_is_refused_where_that_is_turned_off(
-    js: NodeClient, database_url: str
+async def test_a_token_may_come_in_the_query_where_that_is_turned_on(
+    js: NodeClient, database_url: str, transports: list[str]
 ) -> None:
     person = await add_person(database_url)
-    async with running_server(database_url, auth__query_token=False) as server:
-        socket = await js.open(server.base_url, query={"token": person.token()})
-        assert (await socket.heard("connect_error"))["data"] == UNAUTHORIZED
-        await js.connected(server.base_url, person)
+    query = {"token": person.token()}
+    async with running_server(database_url, auth__query_token=True) as server:
+        socket = await js.open(server.base_url, transports=transports, query=query)
+        await socket.heard("connect")
+
+
+async def test_a_token_in_the_query_is_refused(js: NodeClient, server: RunningServer) -> None:
+    person = await add_person(server.database_url)
+    socket = await js.open(server.base_url, query={"token": person.token()})
+    assert (await socket.heard("connect_error"))["data"] == UNAUTHORIZED
+    await js.connected(server.base_url, person)
 
 
 async def test_the_token_in_auth_comes_before_those_in_the_header_and_the_query(

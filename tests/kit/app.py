@@ -14,7 +14,8 @@ from chatserver.connections import ConnectionRunner
 from chatserver.models import Role
 from tests.kit.services import connected, settings_for
 
-SECRET = "the secret of these tests, and of nothing else"
+SECRET = "9gq2ub7xk4mz0rw8hn5tc1vy6pdj3slf"
+"""Of these tests, and of nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
