@@ -42,7 +42,7 @@ class Actors:
 
     async def open_first(self) -> None:
         """Half of the conversations are there from the beginning."""
-        for chat in self._plan.chats[: len(self._plan.chats) // 2 + 1]:
+        for chat in self._plan.chats[: self._plan.shape.chats // 2 + 1]:
             device = self._device_of(chat)
             while chat.number not in self.chats:
                 try:

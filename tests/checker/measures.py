@@ -25,7 +25,7 @@ async def people_http() -> AsyncIterator[ClientSession]:
 async def add_people(database_url: str, plan: Plan) -> None:
     connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
     try:
-        people = [*plan.people, plan.service]
+        people = [*plan.people, plan.service, *(one.person for one in plan.leavers)]
         await connection.executemany(
             "INSERT INTO core.users (id, first_name) VALUES ($1, $2)",
             [(person.id, person.name) for person in people],

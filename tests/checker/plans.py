@@ -51,6 +51,7 @@ class Shape:
     clients: int = 6
     owners: int = 3
     outsiders: int = 2
+    leavers: int = 1
     chats: int = 12
     faults: str = "all"
     nodes: int = 1
@@ -115,6 +116,17 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaver:
+    """A tenant whom the host deletes `at` so many seconds after the beginning; until then
+    they write these texts, with these keys, one after the other."""
+
+    person: Person
+    chat: ChatSpec
+    at: float
+    messages: Sequence[tuple[str, UUID]]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     seed: int
     shape: Shape
@@ -124,6 +136,7 @@ class Plan:
     chats: Sequence[ChatSpec]
     actions: Sequence[Action]
     strikes: Sequence[Strike]
+    leavers: Sequence[Leaver] = ()
 
     def fingerprint(self) -> str:
         """The same for the same plan: a replay shows that it is one."""
@@ -166,7 +179,41 @@ def make_plan(seed: int, shape: Shape) -> Plan:
     strikes = plan_strikes(
         draft.rng, faults=shape.faults, seconds=shape.seconds, names=names, nodes=shape.nodes
     )
-    return Plan(seed, shape, draft.people, service, draft.devices, draft.chats, actions, strikes)
+    leavers, answers = _leavers(draft)
+    return Plan(
+        seed,
+        shape,
+        draft.people,
+        service,
+        draft.devices,
+        [*draft.chats, *(leaver.chat for leaver in leavers)],
+        sorted([*actions, *answers], key=lambda action: action.at),
+        strikes,
+        leavers,
+    )
+
+
+def _leavers(draft: _Draft) -> tuple[list[Leaver], list[Action]]:
+    """Each writes to an owner, who answers, reads and edits before it is deleted and after."""
+    rng, seconds = draft.rng, draft.shape.seconds
+    leavers: list[Leaver] = []
+    answers: list[Action] = []
+    owners = [person for person in draft.people if person.role is Role.OWNER]
+    for number in range(draft.shape.leavers):
+        person = draft.person(f"leaver{number}", Role.CLIENT)
+        chat = ChatSpec(draft.shape.chats + number, person, rng.choice(owners), draft.uuid())
+        texts = [write_text(rng, chat.number, draft.number()) for _ in range(int(seconds * 4))]
+        at = round(seconds * rng.uniform(0.4, 0.6), 4)
+        leavers.append(Leaver(person, chat, at, [(text, draft.uuid()) for text in texts]))
+        devices = [one for one in draft.devices if one.person is chat.owner and one.hears]
+        for _ in range(int(seconds)):
+            kind = rng.choice(("send", "send", "read", "edit", "archive", "history", "view"))
+            answers.append(
+                _action(
+                    draft, rng.uniform(0.1, 1.0) * seconds, kind, rng.choice(devices).name, chat
+                )
+            )
+    return leavers, answers
 
 
 def _add_people(draft: _Draft) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from aiohttp import ClientSession
 
 from chatserver.dev.postgres import EmbeddedPostgres
+from chatserver.tasks import end
 from tests.checker import invariants, views
 from tests.checker.actors import Actors
 from tests.checker.backends import Service
+from tests.checker.departures import Departure
 from tests.checker.devices import Device
 from tests.checker.doors import API, Doors, Keys
 from tests.checker.histories import History, Violation
@@ -76,6 +78,17 @@ class Run:
         }
         service = Service(self._doors(plan.service), self.history)
         self.actors = Actors(plan, self.devices, service, self.history, self.watch)
+        self.departures = [
+            Departure(
+                leaver,
+                self._doors(leaver.person),
+                self.history,
+                self.watch,
+                site.database_url,
+                self.actors.chats,
+            )
+            for leaver in plan.leavers
+        ]
         self.nemesis = Nemesis(plan, site, self.history)
         self.is_brief = bool(sought)
         self.levels = Levels(self.devices, site.database_url, self.history, is_brief=self.is_brief)
@@ -142,8 +155,13 @@ class Run:
             await acting
 
     async def _act(self) -> None:
-        await asyncio.gather(self.actors.act(), self.nemesis.strike_all())
-        await self.nemesis.heal()
+        leaving = [asyncio.create_task(one.run()) for one in self.departures]
+        try:
+            await asyncio.gather(self.actors.act(), self.nemesis.strike_all())
+            await self.nemesis.heal()
+            await asyncio.gather(*leaving, *(one.check_refused() for one in self.departures))
+        finally:
+            await end(*leaving)
         began = time.monotonic()
         try:
             await self.actors.finish(PATIENCE)

@@ -21,6 +21,11 @@ class ConversationRow:
     def people(self) -> tuple[str, str]:
         return self.client, self.owner
 
+    @property
+    def audience(self) -> tuple[str, ...]:
+        """Who is shown it: its owner not before the first message."""
+        return self.people if self.last_seq else (self.client,)
+
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:

@@ -77,7 +77,7 @@ def check_views(holders: Sequence[Holder], fresh: Mapping[str, Fresh]) -> Iterat
 def check_fetched(fresh: Mapping[str, Fresh], truth: Truth) -> Iterator[Violation]:
     """9, of the fetch itself: REST answers what the database holds, and no more."""
     for user, everything in fresh.items():
-        own = {row.id for row in truth.chats.values() if user in row.people}
+        own = {row.id for row in truth.chats.values() if user in row.audience}
         if own != everything.chats.keys():
             strange = everything.chats.keys() - own
             yield Violation(
