@@ -105,15 +105,6 @@ class Node:
         self.heads = HeadHints(database, self.publisher)
         self.counters = UnreadHints(database, self.publisher)
         self.unread.on_doubt(self.counters.doubt)
-        self.writer_engine = MessageWriter.create_engine(settings.database)
-        self.writer = MessageWriter(
-            self.writer_engine,
-            self.publisher,
-            self.heads,
-            self.metrics,
-            settings.writer,
-            backplane.has_others,
-        )
         self.http = ClientSession()
         self.verifier = TokenVerifier(settings.jwt, partial(fetch_key_set, self.http))
         self.revocations = RevocationService(database, settings.jwt.leeway)
@@ -130,7 +121,17 @@ class Node:
         )
         self.senders = SenderService(requests, host, settings.auth.user_cache_ttl)
         self.conversations = ConversationService(
-            requests, host, self.presence, self.senders, self.publisher
+            requests, host, self.presence, self.senders, self.publisher, backplane.openings
+        )
+        self.writer_engine = MessageWriter.create_engine(settings.database)
+        self.writer = MessageWriter(
+            self.writer_engine,
+            self.publisher,
+            self.heads,
+            self.metrics,
+            settings.writer,
+            introduce=self.conversations.introduce,
+            has_others=backplane.has_others,
         )
         self.messages = MessageService(
             requests,
@@ -164,7 +165,7 @@ class Node:
                 receipts=self.receipts,
                 presence=self.presence,
                 sync=self.sync,
-                typing=TypingService(self.publisher),
+                typing=TypingService(database, self.publisher),
             ),
             settings,
             self.metrics,
@@ -215,6 +216,7 @@ class Node:
             (PRESENCE_TICK, self.presence.expire),
             (lease / 3, self._renew_leases),
             (DAY, self.maintenance.ensure_partitions),
+            (DAY, self.maintenance.forget_vanished),
             (STRAYS_CHECK, self.maintenance.look_for_strays),
             (DAY, self.revocations.delete_over),
             (POLL_INTERVAL, self.revocations.poll),

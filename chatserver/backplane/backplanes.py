@@ -17,10 +17,13 @@ from chatserver.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Backplane:
-    """`bus`, `links` and `ledger` are None for a node alone."""
+    """`limits` is for messages, `openings` for conversations. `bus`, `links` and `ledger`
+    are None for a node alone.
+    """
 
     leases: Leases
     limits: Limits
+    openings: Limits
     bus: RedisBus | None = None
     links: RedisLinks | None = None
     ledger: RedisLedger | None = None
@@ -31,9 +34,11 @@ class Backplane:
 
         Raises ValueError for a URL of Redis that cannot be used.
         """
-        limit = settings.rate_limit.messages
+        limit = settings.rate_limit
         if not settings.redis.url:
-            return cls(PresenceLeases(), RateLimits(limit))
+            return cls(
+                PresenceLeases(), RateLimits(limit.messages), RateLimits(limit.conversations)
+            )
         prefix = settings.redis.prefix
         links = RedisLinks(settings.redis.url)
         bus = RedisBus(links.connect, prefix)
@@ -43,7 +48,10 @@ class Backplane:
 
         return cls(
             RedisLeases(links.client, prefix, is_available),
-            RedisRateLimits(limit, links.client, prefix, metrics, is_available),
+            RedisRateLimits(limit.messages, links.client, prefix, metrics, is_available),
+            RedisRateLimits(
+                limit.conversations, links.client, f"{prefix}:openings", metrics, is_available
+            ),
             bus,
             links,
             RedisLedger(links.client, prefix, is_available),

@@ -16,13 +16,21 @@ _COLUMNS = text("""
     WHERE table_schema = 'core' AND table_name IN ('users', 'listings')
 """)
 
+_MAY_LOCK = text(
+    "SELECT coalesce(has_any_column_privilege(to_regclass('core.users'), 'UPDATE'), false)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class HostTables:
-    """Which of the optional columns `core.users` and `core.listings` have."""
+    """Which of the optional columns `core.users` and `core.listings` have.
+
+    `may_lock_users`: the server's role may lock rows of `core.users`, as a foreign key does.
+    """
 
     users: frozenset[str]
     listings: frozenset[str]
+    may_lock_users: bool = True
 
     @classmethod
     async def inspect(cls, connection: AsyncConnection) -> "HostTables":
@@ -30,7 +38,8 @@ class HostTables:
         found: dict[str, set[str]] = {"users": set(), "listings": set()}
         for row in await connection.execute(_COLUMNS):
             found[row.table_name].add(row.column_name)
-        return cls(**{table: frozenset(columns) for table, columns in found.items()})
+        may_lock = (await connection.execute(_MAY_LOCK)).scalar_one()
+        return cls(frozenset(found["users"]), frozenset(found["listings"]), may_lock)
 
     def select(self, table: str, alias: str, prefix: str) -> str:
         """`alias.title::text AS prefix_title, …`: NULL for a column that is not there."""

@@ -10,8 +10,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import await_only
 
 from chatserver.db.engine import create_engine, is_lock_conflict
 
@@ -22,6 +24,10 @@ PAUSE: Final = 1.0
 """Seconds between two attempts: those who waited behind the last one go first."""
 
 STATEMENT_TIMEOUT: Final = 3600.0
+
+LOCK_TIMEOUT: Final = "100ms"
+LOCK_ATTEMPTS: Final = 30
+LOCK_PAUSE: Final = 0.9
 
 
 def migrations_directory() -> Path:
@@ -48,6 +54,27 @@ async def downgrade(url: str, revision: str) -> None:
 def create_migration_engine(url: str) -> AsyncEngine:
     """One connection, on which a statement may take long."""
     return create_engine(url, pool_size=1, statement_timeout=STATEMENT_TIMEOUT)
+
+
+def with_short_locks(connection: Connection, *statements: str) -> None:
+    """Run what needs exclusive locks on tables that are in use, inside a migration.
+
+    None of the locks is waited for longer than LOCK_TIMEOUT, for so long those who come
+    later wait, too; then all are given back, and after a pause it is tried again.
+    Raises the last conflict after LOCK_ATTEMPTS.
+    """
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            with connection.begin_nested():
+                connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+                for statement in statements:
+                    connection.execute(text(statement))
+        except DBAPIError as error:
+            if attempt == LOCK_ATTEMPTS or not is_lock_conflict(error):
+                raise
+            await_only(asyncio.sleep(LOCK_PAUSE))
+        else:
+            return
 
 
 async def is_current(engine: AsyncEngine) -> bool:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from chatserver.backplane.memory import PresenceLeases
+from chatserver.backplane.memory import PresenceLeases, RateLimits
 from chatserver.db.engine import Database, create_engine
 from chatserver.db.host import HostTables
 from chatserver.db.migrations import upgrade
@@ -134,8 +134,9 @@ async def open_demo_conversation(engine: AsyncEngine, settings: PresenceSettings
         host = await HostTables.inspect(connection)
     presence = PresenceService(database, database, PresenceLeases(), nobody, settings)
     senders = SenderService(database, host, ttl=0.0)
-    conversations = ConversationService(database, host, presence, senders, nobody)
-    tenant = Principal(TENANT.id, TENANT.role, datetime.max.replace(tzinfo=UTC))
+    conversations = ConversationService(database, host, presence, senders, nobody, RateLimits(""))
+    # As the host would: the landlord sees it although nothing was written yet.
+    tenant = Principal(TENANT.id, Role.SERVICE, datetime.max.replace(tzinfo=UTC))
     conversation, _ = await conversations.open(tenant, DEMO_LISTINGS[1].id)
     return conversation.id
 

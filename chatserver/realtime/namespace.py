@@ -247,7 +247,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         if conversation_id not in session.joined:
             await self._services.conversations.check_access(session.principal, conversation_id)
             raise Forbidden("The socket has not joined the conversation.")
-        self._services.typing.set_typing(
+        await self._services.typing.set_typing(
             session.principal, conversation_id, sid, is_typing=payload["is_typing"]
         )
         return {}

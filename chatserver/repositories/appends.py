@@ -65,7 +65,8 @@ class Appended:
 
     `message_id` is the first one's for a DUPLICATE, else the message's own; `seq`,
     `rev`, `created_at`, `participants` (client, owner) and `sender_role` mean something
-    for a STORED one. `unread` holds the counters of those who did not send it, once for each
+    for a STORED one. `is_news`: with it the owner is first told that there is the
+    conversation. `unread` holds the counters of those who did not send it, once for each
     conversation of the batch: on its last message.
     """
 
@@ -76,6 +77,7 @@ class Appended:
     created_at: datetime
     participants: tuple[UUID, UUID]
     sender_role: SenderRole | None
+    is_news: bool
     unread: tuple[Unread, ...]
 
 
@@ -92,7 +94,7 @@ WITH input AS MATERIALIZED (
         media_url, reply_to_seq, client_msg_id, digest, ord
     )
 ), locked AS MATERIALIZED (
-    SELECT id, client_user_id, owner_user_id, last_seq, rev, is_active,
+    SELECT id, client_user_id, owner_user_id, last_seq, rev, is_active, shown_empty,
            coalesce(last_message_at, created_at) AS active_at
     FROM chat.conversations
     WHERE id = ANY ($2::uuid[])
@@ -103,7 +105,7 @@ WITH input AS MATERIALIZED (
     SELECT clock_timestamp() AS now FROM (SELECT count(*) FROM locked) AS all_locked
 ), judged AS MATERIALIZED (
     SELECT
-        i.*, l.client_user_id, l.owner_user_id, l.last_seq, l.rev, l.active_at,
+        i.*, l.client_user_id, l.owner_user_id, l.last_seq, l.rev, l.active_at, l.shown_empty,
         k.message_id AS first_id,
         CASE i.sender_id
             WHEN l.client_user_id THEN 'client'
@@ -213,6 +215,7 @@ WITH input AS MATERIALIZED (
 SELECT
     outcome, coalesce(first_id, nullif(message_id, id)) AS other_id, new_seq, new_rev,
     created_at, client_user_id, owner_user_id, sender_role,
+    new_seq = 1 AND NOT shown_empty AS is_news,
     CASE ord WHEN 1 THEN ARRAY(
         SELECT (conversation_id, user_id, unread_count) FROM counted
     ) END AS counted,
@@ -264,6 +267,7 @@ async def append_messages(
                 created_at=row["created_at"],
                 participants=(row["client_user_id"], row["owner_user_id"]),
                 sender_role=_ROLES[row["sender_role"]],
+                is_news=is_stored and row["is_news"],
                 unread=tuple(unread.pop(new.conversation_id, ())) if is_stored else (),
             )
         )
@@ -283,23 +287,6 @@ def _unread(rows: Sequence[asyncpg.Record]) -> dict[UUID, list[Unread]]:
             Unread(conversation_id, user_id, count, total, version)
         )
     return unread
-
-
-_LOCKED = """
-WITH free AS MATERIALIZED (
-    SELECT id FROM chat.conversations WHERE id = ANY ($1::uuid[])
-    FOR NO KEY UPDATE SKIP LOCKED
-)
-SELECT id FROM chat.conversations
-WHERE id = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM free WHERE free.id = conversations.id)
-"""
-
-
-async def list_locked(
-    connection: asyncpg.Connection, conversation_ids: Sequence[UUID]
-) -> set[UUID]:
-    """Those of the conversations whose numbers somebody else holds locked just now."""
-    return {row["id"] for row in await connection.fetch(_LOCKED, conversation_ids)}
 
 
 def is_repeatable(error: BaseException) -> bool:

@@ -1,7 +1,7 @@
-"""Conversations: opening, reading as one viewer sees them, locking, archiving."""
+"""Conversations: reading as one viewer sees them, locking, archiving. Opening: see `openings`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -26,10 +26,17 @@ class Membership:
     is_active: bool
     last_seq: int
     rev: int
+    shown_empty: bool
 
     @property
     def participants(self) -> tuple[UUID, UUID]:
         return self.client_user_id, self.owner_user_id
+
+    @property
+    def audience(self) -> tuple[UUID, ...]:
+        """Those of the participants who have been told that there is the conversation."""
+        is_shown = self.shown_empty or self.last_seq > 0
+        return self.participants if is_shown else (self.client_user_id,)
 
     @property
     def lifetime(self) -> tuple[datetime, datetime]:
@@ -39,7 +46,7 @@ class Membership:
 
 _MEMBERSHIP = """
     SELECT id, client_user_id, owner_user_id, created_at, last_message_at, is_active,
-           last_seq, rev
+           last_seq, rev, shown_empty
     FROM chat.conversations
     WHERE id = :id
 """
@@ -61,6 +68,17 @@ async def list_memberships(
     """Those of the conversations that exist, in no order."""
     rows = await connection.execute(_LIST_MEMBERSHIPS, {"ids": list(conversation_ids)})
     return [Membership(*row) for row in rows]
+
+
+_LIST_CLOSED = text("""
+    SELECT id FROM chat.conversations WHERE id = ANY (:ids) AND NOT is_active
+""")
+
+
+async def list_closed(connection: AsyncConnection, conversation_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the conversations that take no more messages."""
+    rows = await connection.execute(_LIST_CLOSED, {"ids": list(conversation_ids)})
+    return {row.id for row in rows}
 
 
 async def lock(connection: AsyncConnection, conversation_id: UUID) -> Membership | None:
@@ -89,56 +107,6 @@ _CLOCK = text("SELECT clock_timestamp()")
 async def now(connection: AsyncConnection) -> datetime:
     """The database's clock: the only one that all nodes share."""
     return (await connection.execute(_CLOCK)).scalar_one()  # type: ignore[no-any-return]
-
-
-_CREATE = text("""
-    INSERT INTO chat.conversations (
-        id, listing_id, client_user_id, owner_user_id,
-        listing_title, listing_price, listing_currency
-    )
-    VALUES (:id, :listing_id, :client_id, :owner_id, :title, :price, :currency)
-    ON CONFLICT ON CONSTRAINT unique_conversation_per_listing DO NOTHING
-    RETURNING id
-""")
-_FIND = text("""
-    SELECT id FROM chat.conversations
-    WHERE listing_id = :listing_id AND client_user_id = :client_id AND owner_user_id = :owner_id
-""")
-# In order: of two users who write to each other for the first time at once, neither
-# waits for the row that the other's transaction is making.
-_JOIN = text("""
-    WITH joined AS (
-        INSERT INTO chat.participants (conversation_id, user_id, role)
-        VALUES (:id, :client_id, 'client'), (:id, :owner_id, 'owner')
-    )
-    INSERT INTO chat.unread_totals (user_id)
-    SELECT user_id FROM unnest(ARRAY[CAST(:client_id AS uuid), CAST(:owner_id AS uuid)]) AS user_id
-    ORDER BY user_id
-    ON CONFLICT DO NOTHING
-""")
-
-
-async def create(
-    connection: AsyncConnection,
-    conversation_id: UUID,
-    *,
-    listing: Listing,
-    client_id: UUID,
-    owner_id: UUID,
-) -> tuple[UUID, bool]:
-    """Open a conversation unless there is one: its id, and whether it is new.
-
-    Of two at the same time one waits for the other's commit and finds its row.
-    """
-    parties = {"listing_id": listing.id, "client_id": client_id, "owner_id": owner_id}
-    snapshot = {"title": listing.title, "price": listing.price, "currency": listing.currency}
-    created = await connection.execute(_CREATE, {"id": conversation_id, **parties, **snapshot})
-    if created.one_or_none() is None:
-        return (await connection.execute(_FIND, parties)).scalar_one(), False
-    await connection.execute(
-        _JOIN, {"id": conversation_id, "client_id": client_id, "owner_id": owner_id}
-    )
-    return conversation_id, True
 
 
 _SET_ARCHIVED = {
@@ -211,11 +179,17 @@ class ConversationViews:
                             FROM chat.conversations WHERE id = ANY (:ids))
             {view}
         """)
+        self._introduce = text(f"""
+            WITH chosen AS (SELECT *, created_at AS active_at
+                            FROM chat.conversations WHERE id = ANY (:ids) AND NOT shown_empty)
+            {view.replace(":viewer_id", "c.owner_user_id")}
+        """)
         self._list = text(f"""
             WITH page AS (
                 SELECT id, coalesce(last_message_at, created_at) AS active_at
                 FROM chat.conversations
-                WHERE (client_user_id = :viewer_id OR owner_user_id = :viewer_id)
+                WHERE (client_user_id = :viewer_id
+                       OR owner_user_id = :viewer_id AND (last_seq > 0 OR shown_empty))
                   AND (:archived OR NOT CASE client_user_id WHEN :viewer_id
                                         THEN archived_by_client ELSE archived_by_owner END)
                   AND (CAST(:active_at AS timestamptz) IS NULL
@@ -238,6 +212,29 @@ class ConversationViews:
             self._get, {"viewer_id": viewer_id, "ids": list(conversation_ids)}
         )
         return await _with_last_messages(connection, result.all())
+
+    async def introduce(
+        self, connection: AsyncConnection, conversation_ids: Sequence[UUID]
+    ) -> "list[Conversation]":
+        """As their owners saw them before the first message, had they been shown.
+
+        Only of those that were not.
+        """
+        result = await connection.execute(self._introduce, {"ids": [*conversation_ids]})
+        return [
+            replace(
+                _conversation(row, None),
+                updated_at=row.created_at,
+                last_message_at=None,
+                last_seq=0,
+                rev=0,
+                unread_count=0,
+                read_seq=0,
+                peer_read_seq=0,
+                peer_delivered_seq=0,
+            )
+            for row in result
+        ]
 
     async def list(
         self,

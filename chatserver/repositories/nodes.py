@@ -55,16 +55,17 @@ async def clear_cut_off(connection: AsyncConnection, node_id: UUID) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a conversation stands, and who holds it."""
+    """Where a conversation stands, and who holds it and knows of it."""
 
     id: UUID
     last_seq: int
     rev: int
-    participants: tuple[UUID, UUID]
+    participants: tuple[UUID, ...]
 
 
 _CHANGED = text("""
-    SELECT id, last_seq, rev, client_user_id, owner_user_id
+    SELECT id, last_seq, rev, client_user_id, owner_user_id,
+           last_seq > 0 OR shown_empty AS is_shown
     FROM chat.conversations
     WHERE (client_user_id = ANY (CAST(:user_ids AS uuid[]))
            OR owner_user_id = ANY (CAST(:user_ids AS uuid[])))
@@ -78,7 +79,13 @@ async def list_changed(
     """The conversations of these users that changed since `mark`; some from before it too."""
     rows = await connection.execute(_CHANGED, {"user_ids": list(user_ids), "mark": str(mark)})
     return [
-        Head(row.id, row.last_seq, row.rev, (row.client_user_id, row.owner_user_id)) for row in rows
+        Head(
+            row.id,
+            row.last_seq,
+            row.rev,
+            (row.client_user_id, row.owner_user_id) if row.is_shown else (row.client_user_id,),
+        )
+        for row in rows
     ]
 
 

@@ -134,7 +134,8 @@ _CHANGED = text(f"""
     WITH own AS MATERIALIZED (
         SELECT c.id, c.changed_xid, coalesce(c.last_message_at, c.created_at) AS active_at
         FROM chat.conversations c
-        WHERE c.client_user_id = :user_id OR c.owner_user_id = :user_id
+        WHERE c.client_user_id = :user_id
+           OR c.owner_user_id = :user_id AND (c.last_seq > 0 OR c.shown_empty)
     ), page AS MATERIALIZED (
         SELECT id, active_at FROM own
         WHERE (CAST(:since_newest AS xid8) IS NULL OR {_is_new("since")})

@@ -95,6 +95,33 @@ async def set_last_seen(connection: AsyncConnection, user_ids: Collection[UUID])
     return at
 
 
+_FORGET_VANISHED = text("""
+    WITH seen AS (
+        DELETE FROM chat.user_presence WHERE user_id IN (
+            SELECT user_id FROM chat.user_presence p
+            WHERE NOT EXISTS (SELECT FROM core.users WHERE users.id = p.user_id)
+            LIMIT :limit
+        ) RETURNING 1
+    ), pushed AS (
+        DELETE FROM chat.push_notifications WHERE id IN (
+            SELECT id FROM chat.push_notifications n
+            WHERE NOT EXISTS (SELECT FROM core.users WHERE users.id = n.user_id)
+            LIMIT :limit
+        ) RETURNING 1
+    )
+    SELECT greatest((SELECT count(*) FROM seen), (SELECT count(*) FROM pushed))
+""")
+
+
+async def forget_vanished(connection: AsyncConnection, limit: int) -> int:
+    """Delete presence and push rows of users who no longer exist, at most `limit` of each.
+
+    Answers how many of the kind of which there were more: with `limit`, there may be others.
+    """
+    count: int = (await connection.execute(_FORGET_VANISHED, {"limit": limit})).scalar_one()
+    return count
+
+
 _LAST_SEEN = text("SELECT last_seen_at FROM chat.user_presence WHERE user_id = :user_id")
 
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chatserver.errors import NotFound
+from chatserver.errors import Forbidden, NotFound
 from chatserver.models import Message, Principal
 from chatserver.repositories import conversations, messages
 from chatserver.repositories.conversations import Membership
@@ -32,6 +32,11 @@ async def lock_conversation(
     if membership is None or not may_access(principal, membership):
         raise NotFound
     return membership
+
+
+def closed() -> Forbidden:
+    """What a caller is told who would write into a closed conversation."""
+    return Forbidden("The conversation is closed.")
 
 
 async def access_message(

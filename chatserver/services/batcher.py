@@ -36,7 +36,8 @@ class Batcher(Generic[Item, Result]):
     such limit for this item). One flush runs at a time, and between two of them
     `linger()` turns of the event loop pass, in which more may gather. `after` is
     called with the items and their results once the callers' tasks are about to go
-    on; should it raise, that is logged and the next batch follows.
+    on; what it answers is waited for before the next flush. Should it raise, that is
+    logged and the next batch follows.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Batcher(Generic[Item, Result]):
         timeout: float,
         key: Callable[[Item], Hashable | None] = _no_key,
         linger: Callable[[], int] = _no_linger,
-        after: Callable[[list[Item], list[Result | Exception]], None] | None = None,
+        after: Callable[[list[Item], list[Result | Exception]], Awaitable[None] | None]
+        | None = None,
     ) -> None:
         self._flush = flush
         self._key = key
@@ -132,6 +134,7 @@ class Batcher(Generic[Item, Result]):
         if self._after is None:
             return
         try:
-            self._after(items, results)
+            if (rest := self._after(items, results)) is not None:
+                await rest
         except Exception:
             self._log.exception("after_commit_failed")

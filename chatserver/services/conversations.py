@@ -1,19 +1,22 @@
-"""Conversations: opening one about a listing, listing, archiving."""
+"""Conversations: opening one about a listing, telling its owner, listing, archiving."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
+from chatserver.backplane.limits import Limits
 from chatserver.db.engine import Database
 from chatserver.db.host import HostTables
-from chatserver.errors import Forbidden, NotFound, OwnListing
+from chatserver.errors import Forbidden, NotFound, OwnListing, RateLimited, Unauthorized
 from chatserver.events import ConversationChanged, Publisher
-from chatserver.models import Conversation, Position, Principal
-from chatserver.repositories import conversations, users
+from chatserver.models import Conversation, Position, Principal, Role
+from chatserver.repositories import conversations, openings, users
 from chatserver.repositories.conversations import ConversationViews
+from chatserver.repositories.openings import Parties, PartyGone
+from chatserver.repositories.users import OwnedListing
 from chatserver.services.access import access_conversation
 from chatserver.services.presence import PresenceService
 from chatserver.services.senders import SenderService
@@ -37,40 +40,91 @@ class ConversationService:
         presence: PresenceService,
         senders: SenderService,
         publisher: Publisher,
+        limits: Limits,
     ) -> None:
+        """`limits` is for how many each user may open."""
         self._database = database
         self._views = ConversationViews(host)
         self._listing_query = users.listing_query(host)
         self._presence = presence
         self._senders = senders
         self._publisher = publisher
+        self._limits = limits
+        self._create_query = openings.create_query(host)
 
     async def open(self, principal: Principal, listing_id: UUID) -> tuple[Conversation, bool]:
         """The caller's conversation about a listing, and whether it is new.
 
         The caller becomes its client. However many ask at once, there is one for
-        each listing, client and owner. Raises NotFound for an unknown listing and
-        OwnListing for the caller's own.
+        each listing, client and owner. The owner hears of one that the host opens at
+        once, else with its first message. Raises NotFound for an unknown listing,
+        OwnListing for the caller's own, RateLimited for too many new ones, and
+        Unauthorized for a caller who no longer exists.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.reads() as connection:
             owned = await users.get_listing(connection, self._listing_query, listing_id)
             if owned is None:
                 raise NotFound("There is no such listing.")
             if owned.owner_id == principal.user_id:
                 raise OwnListing
-            conversation_id, is_new = await conversations.create(
-                connection,
-                uuid7(),
-                listing=owned.listing,
-                client_id=principal.user_id,
-                owner_id=owned.owner_id,
-            )
-            participants = (principal.user_id, owned.owner_id) if is_new else (principal.user_id,)
-            views = await self._view(connection, conversation_id, participants)
+            parties = Parties(listing_id, principal.user_id, owned.owner_id)
+            found = await openings.find(connection, parties)
+        if found is not None:
+            return await self.get(principal, found), False
+        await self._check_rate(principal)
+        return await self._create(principal, owned)
+
+    async def _create(self, principal: Principal, owned: OwnedListing) -> tuple[Conversation, bool]:
+        is_told = principal.is_privileged
+        try:
+            async with self._database.transaction() as connection:
+                conversation_id, is_new = await openings.create(
+                    connection,
+                    self._create_query,
+                    uuid7(),
+                    listing=owned.listing,
+                    client_id=principal.user_id,
+                    owner_id=owned.owner_id,
+                    shown_empty=is_told,
+                )
+                viewers = (
+                    (principal.user_id, owned.owner_id)
+                    if is_new and is_told
+                    else (principal.user_id,)
+                )
+                views = await self._view(connection, conversation_id, viewers)
+        except PartyGone as gone:
+            if gone.user_id == principal.user_id:
+                raise Unauthorized from None
+            raise NotFound("There is no such listing.") from None
         views = await self._with_presence(views)
         if is_new:
             self._publisher.publish(ConversationChanged(views))
         return views[principal.user_id], is_new
+
+    async def introduce(
+        self, connection: AsyncConnection, conversation_ids: Sequence[UUID]
+    ) -> Mapping[UUID, ConversationChanged]:
+        """For each of the conversations that its owner was not told of: what tells them.
+
+        It is to be published before the first message, and looks as if it had been when
+        the conversation was opened: `rev` counts on from there.
+        """
+        views = await self._views.introduce(connection, conversation_ids)
+        return {
+            view.id: ConversationChanged({view.owner_user_id: view})
+            for view in await self._presence.fill_in(views)
+        }
+
+    async def _check_rate(self, principal: Principal) -> None:
+        """The limit is for people: the host's own back end may open as many as it likes."""
+        if principal.role is Role.SERVICE:
+            return
+        retry_after = await self._limits.hit(principal.user_id)
+        if retry_after is not None:
+            raise RateLimited(
+                "Too many new conversations in a short time.", retry_after=retry_after
+            )
 
     async def get(self, principal: Principal, conversation_id: UUID) -> Conversation:
         async with self._database.reads() as connection:

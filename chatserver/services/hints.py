@@ -79,7 +79,7 @@ class HeadHints(Hints[UUID]):
 
     async def _read(self, connection: AsyncConnection, asked: Sequence[UUID]) -> Sequence[Event]:
         heads = await conversations.list_memberships(connection, asked)
-        return [HeadMoved(head.id, head.last_seq, head.rev, head.participants) for head in heads]
+        return [HeadMoved(head.id, head.last_seq, head.rev, head.audience) for head in heads]
 
 
 class UnreadHints(Hints[tuple[UUID, UUID]]):

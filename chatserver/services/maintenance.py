@@ -1,4 +1,4 @@
-"""Maintenance: the partitions that messages will need, made ahead."""
+"""Maintenance: partitions made ahead, and rows of people who are gone."""
 
 import asyncio
 from typing import Final
@@ -8,19 +8,22 @@ import structlog
 from chatserver.db.engine import Database
 from chatserver.errors import Unavailable
 from chatserver.metrics import Metrics
-from chatserver.repositories import partitions
+from chatserver.repositories import partitions, users
 
 ATTEMPTS: Final = 10
 PAUSE: Final = 1.0
 """Seconds between two attempts at a lock that others hold."""
+
+VANISHED_AT_ONCE: Final = 1000
+"""Rows that are deleted in one transaction."""
 
 STRAYS_CHECK: Final = 10.0
 """Seconds between two looks at whether the default partition caught messages."""
 
 
 class MaintenanceService:
-    """`ensure_partitions` is for the start of a node and every day, `look_for_strays` for
-    every STRAYS_CHECK; both are safe on several nodes at once.
+    """`ensure_partitions` and `forget_vanished` are for the start of a node and every day,
+    `look_for_strays` for every STRAYS_CHECK; all are safe on several nodes at once.
     """
 
     def __init__(self, database: Database, metrics: Metrics) -> None:
@@ -38,6 +41,22 @@ class MaintenanceService:
             await self._make_partitions()
         finally:
             await self.look_for_strays()
+
+    async def forget_vanished(self) -> None:
+        """Delete what was a person's own alone, once the host has deleted the person.
+
+        What they wrote to others, read of others and are counted for stays. Raises
+        Unavailable when the database is away.
+        """
+        forgotten = 0
+        while True:
+            async with self._database.transaction() as connection:
+                count = await users.forget_vanished(connection, VANISHED_AT_ONCE)
+            forgotten += count
+            if count < VANISHED_AT_ONCE:
+                break
+        if forgotten:
+            self._log.info("vanished_users_forgotten", rows=forgotten)
 
     async def look_for_strays(self) -> None:
         """Raise the alarm when there are messages in the default partition, or end it.

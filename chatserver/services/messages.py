@@ -27,7 +27,12 @@ from chatserver.models import Message, MessageType, Principal, Role
 from chatserver.repositories import conversations, messages, receipts
 from chatserver.repositories.appends import NewMessage, Outcome
 from chatserver.repositories.conversations import Membership
-from chatserver.services.access import access_conversation, access_message, lock_conversation
+from chatserver.services.access import (
+    access_conversation,
+    access_message,
+    closed,
+    lock_conversation,
+)
 from chatserver.services.content import clean_media_url, clean_text
 from chatserver.services.hints import HeadHints
 from chatserver.services.senders import SenderService
@@ -69,7 +74,7 @@ def _refusal(outcome: Outcome) -> ChatError:
         case Outcome.CONFLICT:
             return IdempotencyConflict()
         case Outcome.CLOSED:
-            return Forbidden("The conversation is closed.")
+            return closed()
         case Outcome.BAD_REPLY:
             problem = "There is no such message in the conversation."
             return InvalidPayload(fields={"reply_to_seq": [problem]})
@@ -168,8 +173,8 @@ class MessageService:
     async def edit(self, principal: Principal, message_id: UUID, content: str) -> Message:
         """Replace the text of the caller's own message and keep what it replaced.
 
-        Raises Forbidden when it is not the caller's, no text, deleted, or older than
-        the edit window. The same text again changes nothing.
+        Raises Forbidden when it is not the caller's, no text, deleted, older than the
+        edit window, or in a closed conversation. The same text again changes nothing.
         """
         text = self._clean(content, MessageType.TEXT)
         await self._check_rate(principal)
@@ -178,6 +183,7 @@ class MessageService:
             self._check_editable(principal, message, at)
             if message.content == text:
                 return message
+            _check_open(membership)
             rev = membership.rev + 1
             await messages.replace_content(connection, message, content=text, rev=rev, at=at)
             await conversations.touch(connection, membership.id, rev=rev, at=at)
@@ -188,13 +194,15 @@ class MessageService:
     async def delete(self, principal: Principal, message_id: UUID) -> None:
         """Make the caller's own message a tombstone: its number stays, its text goes.
 
-        Deleting it again changes nothing. Raises Forbidden for another's message.
+        Deleting it again changes nothing. Raises Forbidden for another's message and
+        in a closed conversation.
         """
         async with self._lock_message(principal, message_id) as (connection, membership, message):
             if message.sender_id != principal.user_id:
                 raise Forbidden("Only its sender may delete a message.")
             if message.is_deleted:
                 return
+            _check_open(membership)
             rev, at = membership.rev + 1, await conversations.now(connection)
             await messages.replace_content(
                 connection, message, content="", rev=rev, at=at, is_delete=True
@@ -276,6 +284,12 @@ class MessageService:
         retry_after = await self._rate_limits.hit(principal.user_id)
         if retry_after is not None:
             raise RateLimited(retry_after=retry_after)
+
+
+def _check_open(membership: Membership) -> None:
+    """The membership is that of a locked conversation: nobody closes it meanwhile."""
+    if not membership.is_active:
+        raise closed()
 
 
 def _digest(draft: Draft, content: str) -> bytes:

@@ -1,8 +1,9 @@
 """The writer: every message of this node goes through here into PostgreSQL."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chatserver.db.engine import create_engine, describe, is_passing, unavailable
 from chatserver.errors import InternalError
-from chatserver.events import MessageSent, Publisher, UnreadChanged
+from chatserver.events import ConversationChanged, MessageSent, Publisher, UnreadChanged
 from chatserver.metrics import Metrics
 from chatserver.models import Message, MessageStatus
 from chatserver.repositories.appends import (
@@ -19,8 +20,8 @@ from chatserver.repositories.appends import (
     Outcome,
     append_messages,
     is_repeatable,
-    list_locked,
 )
+from chatserver.repositories.locks import list_locked
 from chatserver.services.batcher import Batcher
 from chatserver.services.hints import HeadHints
 from chatserver.settings import DatabaseSettings, WriterSettings
@@ -44,6 +45,11 @@ Stored = tuple[Appended, Message | None]
 """What became of a message, and the message if it was stored now."""
 
 
+Introduce = Callable[
+    [AsyncConnection, Sequence[UUID]], Awaitable[Mapping[UUID, ConversationChanged]]
+]
+
+
 class MessageWriter:
     """Commits sends in groups over a connection of its own, then publishes them.
 
@@ -59,13 +65,18 @@ class MessageWriter:
         heads: HeadHints,
         metrics: Metrics,
         settings: WriterSettings,
+        *,
+        introduce: Introduce,
         has_others: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`has_others` says whether other nodes write into the same database just now."""
+        """`introduce` is asked what to tell the owners of conversations before the first
+        messages, and `has_others` whether other nodes write into the same database just now.
+        """
         self._engine = engine
         self._publisher = publisher
         self._heads = heads
         self._metrics = metrics
+        self._introduce = introduce
         self._connection: AsyncConnection | None = None
         self._log = structlog.get_logger(__name__)
         self._group = Batcher[NewMessage, Stored](
@@ -130,17 +141,17 @@ class MessageWriter:
         ]
 
     async def _store_unlocked(self, batch: Sequence[NewMessage]) -> list[Stored | Exception]:
-        """Append those whose conversation nobody holds locked for long; refuse the others."""
+        """Append those that wait for no row that somebody holds for long; refuse the others."""
         try:
-            held = await list_locked(await self._connect(), [new.conversation_id for new in batch])
+            held = await list_locked(await self._connect(), batch)
         except Exception as error:
             return await self._give_up(batch, error)
-        self._log.warning("conversations_locked", count=len(held), batch=len(batch))
+        self._log.warning("rows_locked", count=len(held), batch=len(batch))
         if not held:  # It was something else, or it no longer is.
             return [unavailable() for _ in batch]
-        free = [new for new in batch if new.conversation_id not in held]
+        free = [new for new in batch if new.id not in held]
         results = iter(await self._store(free) if free else [])
-        return [unavailable() if new.conversation_id in held else next(results) for new in batch]
+        return [unavailable() if new.id in held else next(results) for new in batch]
 
     async def _give_up(
         self, batch: Sequence[NewMessage], error: Exception
@@ -176,12 +187,36 @@ class MessageWriter:
             await connection.invalidate()
             await connection.close()
 
-    def _publish(self, _: list[NewMessage], results: list[Stored | Exception]) -> None:
-        for result in results:
-            if isinstance(result, Exception):
-                continue
-            appended, message = result
+    def _publish(
+        self, _: list[NewMessage], results: list[Stored | Exception]
+    ) -> Awaitable[None] | None:
+        stored = [result for result in results if not isinstance(result, Exception)]
+        news = [message.conversation_id for each, message in stored if message and each.is_news]
+        if news:
+            return self._publish_news(stored, news)
+        self._publish_all(stored, {})
+        return None
+
+    async def _publish_news(self, stored: Sequence[Stored], news: Sequence[UUID]) -> None:
+        """As `_publish_all`, each first message behind the news that there is its conversation."""
+        introductions: Mapping[UUID, ConversationChanged] = {}
+        try:
+            await self._connect()
+            assert self._connection is not None
+            introductions = await self._introduce(self._connection, news)
+        except Exception as error:
+            # Whoever gets a message of a conversation that they do not know asks `sync`.
+            self._log.warning("introductions_failed", error=describe(error), count=len(news))
+            await self._disconnect()
+        self._publish_all(stored, introductions)
+
+    def _publish_all(
+        self, stored: Sequence[Stored], introductions: Mapping[UUID, ConversationChanged]
+    ) -> None:
+        for appended, message in stored:
             if message is not None:
+                if appended.is_news and message.conversation_id in introductions:
+                    self._publisher.publish(introductions[message.conversation_id])
                 self._metrics.message_sent(message.message_type)
                 self._publisher.publish(MessageSent(message, appended.participants))
             for unread in appended.unread:

@@ -88,6 +88,7 @@ async def test_a_page_that_ends_the_list_has_no_link(rest: Rest) -> None:
 @pytest.mark.parametrize("body", [None, {}, {"archived": True}])
 async def test_archiving_hides_it_on_the_callers_side_alone(rest: Rest, body: Any) -> None:
     conversation = await rest.open()
+    await rest.send(conversation)
     options = {} if body is None else {"json": body}
     reply = await rest.call("PATCH", f"{conversation}/archive", **options)
     assert (reply.status, reply.json) == (200, {"status": "success"})

@@ -131,11 +131,16 @@ async def test_system_messages_are_for_the_host_application(rest: Rest) -> None:
     assert (await rest.post(f"{conversation}/messages", body, user=SERVICE)).status == 201
 
 
-async def test_a_closed_conversation_takes_no_messages(rest: Rest) -> None:
+async def test_a_closed_conversation_takes_nothing(rest: Rest) -> None:
     conversation = await rest.open()
+    message = f"{API}/messages/{(await rest.send(conversation))['id']}"
     await rest.sql("UPDATE chat.conversations SET is_active = false")
-    reply = await rest.post(f"{conversation}/messages", {"content": "hi"})
-    assert reply.outcome == (403, "forbidden")
+    refused = (
+        await rest.post(f"{conversation}/messages", {"content": "hi"}),
+        await rest.patch(message, {"content": "hi"}),
+        await rest.delete(message),
+    )
+    assert {each.outcome for each in refused} == {(403, "forbidden")}
 
 
 async def test_too_many_messages_are_told_when_to_come_back(start: Start) -> None:

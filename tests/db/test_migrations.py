@@ -12,7 +12,7 @@ from chatserver.db.engine import create_engine
 from chatserver.models import MessageType, Role, User
 from tests.kit.services import connected, running_node
 
-HEAD = "0006"
+HEAD = "0008"
 
 TABLES = {
     "alembic_version",
@@ -170,14 +170,14 @@ async def test_a_conversation_without_messages_is_in_the_view(database_url: str)
     assert (row.id, row.last_message_id, row.unread_count) == (chat.id, None, 0)
 
 
-async def test_a_user_who_is_deleted_leaves_the_peers_totals_right(database_url: str) -> None:
+async def test_a_conversation_that_is_deleted_leaves_the_totals_right(database_url: str) -> None:
     async with running_node(database_url) as node:
         chat = await node.add_chat()
         kept = await node.add_chat(owner=chat.owner)
         for each in (chat, kept):
             await node.send(each.client, each)
         assert await node.receipts.unread_total(chat.owner) == 2
-        await node.sql("DELETE FROM core.users WHERE id = :id", id=chat.client.user_id)
+        await node.sql("DELETE FROM chat.conversations WHERE id = :id", id=chat.id)
         assert await node.receipts.unread_total(chat.owner) == 1
         assert await node.value("SELECT count(*) FROM chat.messages") == 1
         assert await node.value("SELECT count(*) FROM chat.message_keys") == 0

@@ -159,7 +159,7 @@ async def test_one_listing_opened_by_many_requests_at_once_is_one_conversation(
 ) -> None:
     tenant = await add_person(server.database_url)
     body = {"listing_id": str(chat.listing_id)}
-    async with opened(server.base_url, tenant, chat.landlord) as devices:
+    async with opened(server.base_url, tenant, tenant) as devices:
         answers = await asyncio.gather(
             *(rest.post("conversations", tenant, body) for _ in range(12))
         )

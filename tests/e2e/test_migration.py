@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,6 +11,7 @@ from typing import Final
 
 import pytest
 from aiohttp import ClientSession
+from asyncpg import ForeignKeyViolationError
 
 import chatserver
 from chatserver.db import migrations
@@ -19,8 +21,9 @@ from tests.kit.clients import TIMEOUT, Rest, open_chat, opened
 from tests.kit.loads import Load, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, run, serving
 from tests.kit.services import connected, eventually
+from tests.kit.stalls import again_after_a_stall
 
-OLD: Final = "0005"
+OLD: Final = "0007"
 """What the older node knows. Raise it when the server cannot send without a later one."""
 
 
@@ -91,25 +94,46 @@ async def test_an_older_node_goes_on_sending_while_the_database_is_migrated(
         pass
 
 
-async def test_a_migration_that_cannot_get_a_lock_tries_again_while_sends_go_on(
+@again_after_a_stall()
+async def test_a_migration_that_cannot_get_a_lock_tries_again_and_nobody_stands_still(
     old_database_url: str, tmp_path: Path
 ) -> None:
-    checkout = old_checkout(tmp_path / "old")
+    """It needs the host's users and the tables of a send, of which the host reads one."""
+    checkout = old_checkout(tmp_path / f"old-{time.monotonic_ns()}")
     url = old_database_url
+    await migrations.downgrade(url, OLD)  # which a stall may have left undone
     async with (
         serving(url, free_port(), tmp_path, checkout=checkout) as server,
         under_load(url, server) as load,
         connected(url) as host,
+        connected(url) as log_ins,
     ):
         async with host.transaction():  # of the host application, with locks of its own
-            await host.execute("LOCK chat.alembic_version IN SHARE MODE")
-            await host.execute("SELECT count(*) FROM chat.messages")
+            await host.execute("SELECT count(*) FROM chat.conversations")
             migrating = asyncio.create_task(migrate(url))
-            await asyncio.sleep(4)
+            pauses = await asyncio.gather(
+                longest_pause(4, lambda: load.next_stored()),
+                longest_pause(4, lambda: log_ins.execute("SELECT FROM core.users LIMIT 1")),
+            )
             assert not migrating.done()
-            before = len(load.stored)
-            await eventually(lambda: len(load.stored) > before, TIMEOUT)
         assert (await migrating).returncode == 0
+        # Each attempt holds others up for 0.1 s: far less than a lock is waited for elsewhere.
+        assert max(pauses) < 1.0
+    await migrations.downgrade(url, OLD)
+    async with connected(url) as connection:
+        with pytest.raises(ForeignKeyViolationError):
+            await connection.execute("INSERT INTO chat.unread_totals VALUES (gen_random_uuid())")
+    await migrations.upgrade(url)
+
+
+async def longest_pause(seconds: float, step: Callable[[], Awaitable[object]]) -> float:
+    """The longest that `step`, taken again and again for so many seconds, took."""
+    longest, end = 0.0, time.monotonic() + seconds
+    while (began := time.monotonic()) < end:
+        await step()
+        longest = max(longest, time.monotonic() - began)
+        await asyncio.sleep(0.01)
+    return longest
 
 
 async def test_a_node_does_not_start_on_an_older_database(old_database_url: str) -> None:

@@ -191,8 +191,15 @@ async def test_a_new_and_an_archived_conversation_are_told_to_those_concerned(
         "conversations", stage.chat.landlord, {"listing_id": str(listing_id)}
     )
     # The first one is that of the stage, which was opened before anyone connected.
-    for device in stage.devices:
-        assert (await device.heard("conversation"))["id"] == opened.body["id"]
+    conversation_id = opened.body["id"]
+    for device in (stage.desk, stage.mobile):
+        assert (await device.heard("conversation"))["id"] == conversation_id
+    await stage.rest.send(stage.chat.landlord, conversation_id, content="Is yours free?")
+    for device in (stage.phone, stage.laptop):
+        assert (await device.heard("conversation"))["id"] == conversation_id
+        await device.heard("message")
+        names = [name for name, _ in device.happenings if name in ("conversation", "message")]
+        assert names == ["conversation", "message"]
     path = f"conversations/{stage.chat.id}/archive"
     await stage.rest.call("PATCH", path, stage.chat.tenant, {})
     for device in (stage.phone, stage.laptop):

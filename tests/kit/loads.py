@@ -40,6 +40,12 @@ class Load:
                 self.refused[key] = problem
             await asyncio.sleep(pause)
 
+    async def next_stored(self) -> None:
+        """Wait until one more is stored."""
+        before = len(self.stored)
+        while len(self.stored) == before:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
 
 def over_socket(device: Device, chat: Chat) -> Send:
     async def send(key: str) -> str | None:

@@ -151,6 +151,7 @@ async def serving(
         "database__url": database_url,
         "jwt__secret": SECRET,
         "rate_limit__messages": "",
+        "rate_limit__conversations": "",
         "server__drain_delay": 0,
         "server__drain_spread": 0,
         **overrides,

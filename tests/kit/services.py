@@ -6,7 +6,7 @@ Two of them on the same database are two nodes, as far as PostgreSQL can tell.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -76,15 +76,12 @@ class Node:
     def __init__(self, settings: Settings, database: Database, host: HostTables) -> None:
         self.settings = settings
         self.database = database
+        self.host = host
         self.publisher = RecordingPublisher()
         self.metrics = Metrics()
         self.leases = PresenceLeases()
         self.heads = HeadHints(database, self.publisher)
         self.counters = UnreadHints(database, self.publisher)
-        self.writer_engine = MessageWriter.create_engine(settings.database)
-        self.writer = MessageWriter(
-            self.writer_engine, self.publisher, self.heads, self.metrics, settings.writer
-        )
         self.presence = PresenceService(
             database,
             database,
@@ -95,7 +92,21 @@ class Node:
         )
         self.senders = SenderService(database, host, settings.auth.user_cache_ttl)
         self.conversations = ConversationService(
-            database, host, self.presence, self.senders, self.publisher
+            database,
+            host,
+            self.presence,
+            self.senders,
+            self.publisher,
+            RateLimits(settings.rate_limit.conversations),
+        )
+        self.writer_engine = MessageWriter.create_engine(settings.database)
+        self.writer = MessageWriter(
+            self.writer_engine,
+            self.publisher,
+            self.heads,
+            self.metrics,
+            settings.writer,
+            introduce=self.conversations.introduce,
         )
         self.messages = MessageService(
             database,
@@ -110,7 +121,7 @@ class Node:
             database, database, self.publisher, self.heads, settings.writer
         )
         self.maintenance = MaintenanceService(database, self.metrics)
-        self.typing = TypingService(self.publisher)
+        self.typing = TypingService(database, self.publisher)
         self.revocations = RevocationService(database, settings.jwt.leeway)
 
     async def close(self) -> None:
@@ -158,11 +169,15 @@ class Node:
     async def add_chat(
         self, client: Principal | None = None, owner: Principal | None = None
     ) -> Chat:
-        """A new conversation about a new listing, of new people where none are given."""
+        """A new conversation about a new listing, of new people where none are given.
+
+        Opened by the host, so that the owner sees it before anything is written.
+        """
         client = client or await self.add_user(name="Tenant")
         owner = owner or await self.add_user(Role.OWNER, "Landlord")
         listing_id = await self.add_listing(owner)
-        conversation, _ = await self.conversations.open(client, listing_id)
+        host = replace(client, role=Role.SERVICE)
+        conversation, _ = await self.conversations.open(host, listing_id)
         return Chat(conversation.id, client, owner, listing_id)
 
     # What people do
@@ -197,8 +212,12 @@ def principal(user_id: UUID, role: Role = Role.CLIENT) -> Principal:
 
 
 def settings_for(database_url: str, **overrides: Any) -> Settings:
-    """Settings for a database; `section__key=value` changes one. No rate limit."""
-    changed = {"rate_limit.messages": "", "database.url": database_url}
+    """Settings for a database; `section__key=value` changes one. No rate limits."""
+    changed = {
+        "rate_limit.messages": "",
+        "rate_limit.conversations": "",
+        "database.url": database_url,
+    }
     changed |= {name.replace("__", "."): value for name, value in overrides.items()}
     return Settings.load("dev", {}, overrides=changed)
 

@@ -25,7 +25,8 @@ YEARS = 40 * 365 * 24 * 3600.0
 async def server(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]:
     """Its parameter, if there is one: how long an event may take."""
     patience = getattr(request, "param", 15.0)
-    async with running_server(database_url, realtime__handler_timeout=patience) as server:
+    settings = {"realtime__handler_timeout": patience, "jwt__max_lifetime": 0}
+    async with running_server(database_url, **settings) as server:
         yield server
 
 
@@ -71,6 +72,32 @@ async def test_a_payload_is_an_object(phone: Device, payload: Any) -> None:
 )
 async def test_an_event_that_there_is_not_is_unknown(phone: Device, event: str) -> None:
     assert await phone.call(event, {}) == {"ok": False, "error": UnknownEvent().to_dict()}
+
+
+async def test_a_closed_conversation_takes_nothing_and_can_be_read(
+    server: RunningServer, chat: Chat, phone: Device
+) -> None:
+    conversation = {"conversation_id": chat.id}
+    message = {"message_id": (await phone.call("message", {**conversation, "content": "hi"}))[
+        "message"
+    ]["id"]}  # fmt: skip
+    assert (await phone.call("join", conversation))["ok"]
+    async with connected(server.database_url) as connection:
+        await connection.execute("UPDATE chat.conversations SET is_active = false")
+    for event, payload in {
+        "message": {**conversation, "content": "hi"},
+        "edit": {**message, "content": "ho"},
+        "delete": message,
+        "typing": {**conversation, "is_typing": True},
+    }.items():
+        answer = await phone.call(event, payload)
+        assert answer["error"]["code"] == "forbidden", event
+    for event in ("join", "leave"):
+        assert (await phone.call(event, conversation))["ok"]
+    async with opened(server.base_url, chat.landlord) as (desk,):
+        assert await desk.call("read", {**conversation, "seq": 1}) == {
+            "ok": True, "unread_count": 0,
+        }  # fmt: skip
 
 
 async def test_a_failure_of_the_server_is_told_without_its_cause_and_logged_once(

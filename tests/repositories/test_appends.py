@@ -20,7 +20,6 @@ from chatserver.repositories.appends import (
     Outcome,
     append_messages,
     is_repeatable,
-    list_locked,
 )
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, running_node, until_someone_waits
@@ -265,20 +264,6 @@ async def test_six_connections_on_the_same_conversations_leave_no_gap(
         "SELECT count(*) = count(DISTINCT (conversation_id, sender_user_id, client_msg_id))"
         " FROM chat.messages WHERE client_msg_id IS NOT NULL"
     )
-
-
-async def test_locked_conversations_are_told_from_free_and_unknown_ones(
-    node: Node, connection: asyncpg.Connection, database_url: str
-) -> None:
-    held, free = await node.add_chat(), await node.add_chat()
-    async with connected(database_url) as holder:
-        await holder.execute("BEGIN")
-        await holder.execute(
-            "SELECT FROM chat.conversations WHERE id = $1 FOR NO KEY UPDATE", held.id
-        )
-        async with asyncio.timeout(10):
-            assert await list_locked(connection, [held.id, free.id, uuid7()]) == {held.id}
-    assert await list_locked(connection, [free.id]) == set()
 
 
 async def test_a_send_changes_no_index(node: Node, connection: asyncpg.Connection) -> None:

@@ -36,8 +36,8 @@ async def pages(node: Node, person: Principal, limit: int) -> list[Conversation]
 # Opening
 
 
-async def test_a_new_conversation_is_told_to_both_as_each_sees_it(node: Node) -> None:
-    client = await node.add_user(name="Ana")
+async def test_one_that_the_host_opens_is_told_to_both_as_each_sees_it(node: Node) -> None:
+    client = await node.add_user(Role.SERVICE, "Ana")
     owner = await node.add_user(Role.OWNER, "Berta")
     listing_id = await node.add_listing(owner, "Loft")
     conversation, is_new = await node.conversations.open(client, listing_id)

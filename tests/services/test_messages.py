@@ -21,7 +21,14 @@ from chatserver.events import (
 from chatserver.models import Message, MessageType, Role
 from tests.kit.proxy import postgres_upstream, running_proxy
 from tests.kit.recount import find_faults
-from tests.kit.services import Chat, Node, connected, eventually, running_node
+from tests.kit.services import (
+    Chat,
+    Node,
+    connected,
+    eventually,
+    running_node,
+    until_someone_waits,
+)
 from tests.services.conftest import MEDIA
 
 
@@ -196,7 +203,6 @@ async def test_only_its_sender_deletes_and_at_any_time(node: Node, chat: Chat) -
         with pytest.raises(error):
             await node.messages.delete(who, message.id)
     await aged(node, message, seconds=5000)
-    await node.sql("UPDATE chat.conversations SET is_active = false")
     await node.messages.delete(chat.client, message.id)
     assert (await node.messages.get(chat.owner, message.id)).is_deleted
 
@@ -240,7 +246,7 @@ async def test_after_a_commit_that_was_cut_off_the_participants_are_told_to_look
     ):
         chat = await node.add_chat()
         message = await node.send(chat.client, chat, "before")
-        proxy.cut_after(b"COMMIT")
+        proxy.cut_after(b"COMMIT;")
         with pytest.raises(Unavailable):
             await node.messages.edit(chat.client, message.id, "after")
         assert node.publisher.of(MessageUpdated) == []
@@ -267,6 +273,37 @@ async def test_a_caller_who_goes_in_the_middle_of_an_edit_leaves_no_lock(
     await eventually(lambda: node.database.connections_in_use() == 0)
     faults = await find_faults(node.database)
     assert faults == {}
+
+
+async def test_closing_while_an_edit_or_a_delete_waits_wins(
+    node: Node, chat: Chat, database_url: str
+) -> None:
+    """Line 9 of what one account can do: a closed conversation takes nothing any more."""
+    edited, deleted, gone = [await node.send(chat.client, chat, str(n)) for n in range(3)]
+    await node.messages.edit(chat.client, edited.id, "before")
+    await node.messages.delete(chat.client, gone.id)
+    node.publisher.clear()
+    async with connected(database_url) as host, connected(database_url) as watcher:
+        await host.execute("BEGIN")
+        await host.execute("UPDATE chat.conversations SET is_active = false")
+        waiting = [
+            asyncio.create_task(node.messages.edit(chat.client, edited.id, "after")),
+            asyncio.create_task(node.messages.delete(chat.client, deleted.id)),
+        ]
+        await until_someone_waits(watcher, 2)
+        await host.execute("COMMIT")
+    for each in waiting:
+        with pytest.raises(Forbidden, match="closed"):
+            await each
+    assert node.publisher.events == []
+    # What is so already may be said again, by whoever lost the answer.
+    assert (await node.messages.edit(chat.client, edited.id, "before")).content == "before"
+    await node.messages.delete(chat.client, gone.id)
+    # Reading goes on.
+    assert await node.receipts.mark_read(chat.owner, chat.id, 3) == 0
+    assert [message.content for message in await node.all_messages(chat.owner, chat)] == [
+        "before", "1", "",
+    ]  # fmt: skip
 
 
 async def test_an_edit_waits_for_the_conversation_and_not_for_others(

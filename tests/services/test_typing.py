@@ -1,44 +1,52 @@
 """Typing: told to the room, and taken back when the socket leaves or is gone."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import pytest
+
+from chatserver.db.engine import Database, create_engine
+from chatserver.errors import Forbidden
 from chatserver.events import TypingChanged
 from chatserver.services.typing import TypingService
-from tests.kit.services import RecordingPublisher, principal
+from tests.kit.services import Node, RecordingPublisher, principal
+
+NOBODY = "postgresql://chat@127.0.0.1:1/chat"
 
 ME = principal(uuid4())
 HERE, THERE = uuid4(), uuid4()
 
 
 class Room:
+    """Without a database: then each conversation is taken to be open."""
+
     def __init__(self) -> None:
         self.publisher = RecordingPublisher()
-        self.typing = TypingService(self.publisher)
+        self.typing = TypingService(Database(create_engine(NOBODY, pool_size=1)), self.publisher)
 
-    def types(self, where: object = HERE, socket: str = "a", *, is_typing: bool = True) -> None:
-        self.typing.set_typing(ME, where, socket, is_typing=is_typing)  # type: ignore[arg-type]
+    async def types(self, where: UUID = HERE, socket: str = "a", *, is_typing: bool = True) -> None:
+        await self.typing.set_typing(ME, where, socket, is_typing=is_typing)
 
     @property
     def told(self) -> list[tuple[object, bool]]:
         return [(each.conversation_id, each.is_typing) for each in self.publisher.of(TypingChanged)]
 
 
-def test_each_word_of_a_socket_is_told_to_the_room() -> None:
+async def test_each_word_of_a_socket_is_told_to_the_room() -> None:
     room = Room()
-    room.types()
-    room.types(is_typing=False)
+    await room.types()
+    await room.types(is_typing=False)
     assert room.told == [(HERE, True), (HERE, False)]
     (event, _) = room.publisher.of(TypingChanged)
     assert event.user_id == ME.user_id
     assert event.timestamp.tzinfo is not None
 
 
-def test_a_socket_that_vanishes_stops_typing_everywhere_once() -> None:
+async def test_a_socket_that_vanishes_stops_typing_everywhere_once() -> None:
     room = Room()
-    room.types()
-    room.types()
-    room.types(THERE)
-    room.types(socket="other")
+    await room.types()
+    await room.types()
+    await room.types(THERE)
+    await room.types(socket="other")
     room.publisher.clear()
     room.typing.disconnected(ME, "a")
     room.typing.disconnected(ME, "a")
@@ -46,10 +54,10 @@ def test_a_socket_that_vanishes_stops_typing_everywhere_once() -> None:
     assert len(room.told) == 2
 
 
-def test_leaving_a_room_stops_typing_in_it_alone() -> None:
+async def test_leaving_a_room_stops_typing_in_it_alone() -> None:
     room = Room()
-    room.types()
-    room.types(THERE)
+    await room.types()
+    await room.types(THERE)
     room.publisher.clear()
     room.typing.left(ME, HERE, "a")
     room.typing.left(ME, HERE, "a")
@@ -58,11 +66,11 @@ def test_leaving_a_room_stops_typing_in_it_alone() -> None:
     assert room.told[1:] == [(THERE, False)]
 
 
-def test_who_stopped_or_never_typed_has_nothing_to_take_back() -> None:
+async def test_who_stopped_or_never_typed_has_nothing_to_take_back() -> None:
     room = Room()
-    room.types()
-    room.types(is_typing=False)
-    room.types(THERE, is_typing=False)
+    await room.types()
+    await room.types(is_typing=False)
+    await room.types(THERE, is_typing=False)
     room.publisher.clear()
     room.typing.left(ME, HERE, "a")
     room.typing.disconnected(ME, "a")
@@ -70,12 +78,41 @@ def test_who_stopped_or_never_typed_has_nothing_to_take_back() -> None:
     assert room.told == []
 
 
-def test_nothing_is_kept_of_sockets_that_are_gone() -> None:
+async def test_nothing_is_kept_of_sockets_that_are_gone() -> None:
     room = Room()
     for number in range(100):
-        room.types(socket=str(number))
-        room.types(uuid4(), socket=str(number))
+        await room.types(socket=str(number))
+        await room.types(uuid4(), socket=str(number))
         room.typing.disconnected(ME, str(number))
-        room.types(socket=f"quiet {number}")
-        room.types(socket=f"quiet {number}", is_typing=False)
+        await room.types(socket=f"quiet {number}")
+        await room.types(socket=f"quiet {number}", is_typing=False)
     assert room.typing._typing == {}
+
+
+async def test_nobody_types_in_a_closed_conversation(node: Node) -> None:
+    chat, other = await node.add_chat(), await node.add_chat()
+    typing = TypingService(node.database, node.publisher, believed_for=0.0)
+    for each in (chat, other):
+        await typing.set_typing(chat.client, each.id, "a", is_typing=True)
+    await node.sql("UPDATE chat.conversations SET is_active = false WHERE id = :id", id=chat.id)
+    node.publisher.clear()
+    for is_typing in (True, False):
+        with pytest.raises(Forbidden):
+            await typing.set_typing(chat.client, chat.id, "a", is_typing=is_typing)
+    # What the room was told before is taken back, once.
+    (event,) = node.publisher.of(TypingChanged)
+    assert (event.conversation_id, event.is_typing) == (chat.id, False)
+    await typing.set_typing(chat.client, other.id, "a", is_typing=True)
+    await node.sql("UPDATE chat.conversations SET is_active = true")
+    await typing.set_typing(chat.client, chat.id, "a", is_typing=True)
+
+
+async def test_who_goes_on_typing_asks_the_database_no_more(node: Node) -> None:
+    chat = await node.add_chat()
+    typing = TypingService(node.database, node.publisher, believed_for=600.0)
+    await typing.set_typing(chat.client, chat.id, "a", is_typing=True)
+    await node.sql("ALTER TABLE chat.conversations RENAME TO hidden")
+    node.publisher.clear()
+    for number in range(100):
+        await typing.set_typing(chat.owner, chat.id, str(number), is_typing=True)
+    assert len(node.publisher.of(TypingChanged)) == 100

@@ -107,14 +107,17 @@ async def test_a_bad_message_does_not_fail_its_twenty_neighbours(node: Node, bad
     assert await find_faults(node.database) == {}
 
 
-async def test_a_conversation_that_is_locked_for_long_does_not_fail_its_neighbours(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("table", ["conversations", "unread_totals"])
+async def test_a_row_that_is_locked_for_long_does_not_fail_its_neighbours(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     monkeypatch.setitem(CONNECTION_SETTINGS, "lock_timeout", LOCK_TIMEOUT)
     async with running_node(database_url) as node, connected(database_url) as holder:
         held, free = await node.add_chat(), await node.add_chat()
+        row = held.id if table == "conversations" else held.owner.user_id
+        key = "id" if table == "conversations" else "user_id"
         await holder.execute("BEGIN")
-        await holder.execute("SELECT FROM chat.conversations WHERE id = $1 FOR UPDATE", held.id)
+        await holder.execute(f"SELECT FROM chat.{table} WHERE {key} = $1 FOR UPDATE", row)
         started = time.monotonic()
         results = await append_all(node, [new(held), new(free), new(held), new(free)])
         assert time.monotonic() - started < 4.5 + STANDSTILL
