@@ -110,7 +110,7 @@ class RawClient(Peer):
     close code 1008, or 1011 where it was not the client's fault.
     """
 
-    __slots__ = ("_conversation_id", "_echoes", "_has_joined", "_revisions", "_rewording")
+    __slots__ = ("_conversation_id", "_echoes", "_revisions", "_rewording")
 
     def __init__(
         self,
@@ -122,7 +122,6 @@ class RawClient(Peer):
         super().__init__(server, socket)
         self._conversation_id = conversation_id
         self._rewording = rewording
-        self._has_joined = False
         self._revisions = Revisions()
         self._echoes = Echoes()
 
@@ -147,11 +146,10 @@ class RawClient(Peer):
         if not answer["ok"]:
             self._refuse_with(answer["error"])
             return
-        self._has_joined = True
         self._revisions.begin(answer["conversation"]["rev"])
 
     async def _handle_event(self, packet: Packet) -> None:
-        if not self.is_connected or not self._has_joined:
+        if not self.is_connected:
             return
         request = read_frame(packet.data, self._conversation_id)
         self._echoes.begin()
