@@ -40,9 +40,26 @@ export function usePreferences(): Preferences {
   return preferences;
 }
 
-/** The reader's words for an error. */
-export function errorText(t: Dictionary, error: { code: string }): string {
-  return t.errors[error.code] ?? t.unknownError;
+/** What the page needs of an error; a `ChatRequestError` and a plain `ChatError` both have it. */
+export interface ShownError {
+  code: string;
+  retryAfter?: number | undefined;
+  retry_after?: number | undefined;
+  fields?: Record<string, string[]> | undefined;
+}
+
+/** The reader's words for an error: which field is wrong and how, or how long to wait. */
+export function errorText(t: Dictionary, error: ShownError): string {
+  const wait = error.retryAfter ?? error.retry_after;
+  if (error.code === "rate_limited" && wait !== undefined) return t.waitSeconds(Math.ceil(wait));
+  const problems = Object.entries(error.fields ?? {}).map(([field, found]) => problemText(t, field, found));
+  return problems.length > 0 ? problems.join(" ") : t.errors[error.code] ?? t.unknownError;
+}
+
+/** What a newer server says of a field is better told in English than not at all. */
+function problemText(t: Dictionary, field: string, problems: readonly string[]): string {
+  const said = problems.map((problem) => t.problem(problem) ?? problem.replace(/\.$/, ""));
+  return `${t.fields[field] ?? field}: ${said.join(", ")}.`;
 }
 
 /** Spanish for those who prefer it to English, in the order of the browser's list. */

@@ -1,8 +1,8 @@
 /** Writing: which keys send, and what may be sent. */
 
-import { fireEvent, screen } from "@testing-library/react";
+import { act, fireEvent, screen } from "@testing-library/react";
 import { useState, type ReactElement } from "react";
-import { beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { ComposerForm } from "../src/pane/composer_form";
 import { renderPage } from "./kit";
@@ -14,12 +14,14 @@ beforeEach(() => {
   onRecall.mockClear();
 });
 
-function Field(): ReactElement {
+afterEach(() => { vi.useRealTimers(); });
+
+function Field({ problem, heldUntil }: { problem?: string; heldUntil?: number }): ReactElement {
   const [value, setValue] = useState("");
   return (
     <ComposerForm
       value={value} onChange={setValue} onSubmit={onSubmit} onRecall={onRecall} label="Mensaje"
-      submit={{ label: "Enviar", icon: "send" }}
+      submit={{ label: "Enviar", icon: "send" }} maxLength={5_000} problem={problem ?? null} heldUntil={heldUntil ?? null}
     />
   );
 }
@@ -69,4 +71,28 @@ test("the arrow up recalls the last message only from an empty field", () => {
   fireEvent.change(field, { target: { value: "" } });
   fireEvent.keyDown(field, { key: "ArrowUp" });
   expect(onRecall).toHaveBeenCalledOnce();
+});
+
+test("what the server finds wrong stands by the field, and belongs to it", () => {
+  renderPage(<Field problem="Texto: no puede estar vacío." />);
+  const field = screen.getByRole("textbox", { name: "Mensaje" });
+  expect(screen.getByRole("alert").textContent).toBe("Texto: no puede estar vacío.");
+  expect(field.getAttribute("aria-invalid")).toBe("true");
+  expect(field.getAttribute("aria-describedby")).toContain(screen.getByRole("alert").id);
+});
+
+test("a rate limit counts down in words and keeps the text until it is over", () => {
+  vi.useFakeTimers();
+  renderPage(<Field heldUntil={Date.now() + 12_000} />);
+  const field = screen.getByRole<HTMLTextAreaElement>("textbox", { name: "Mensaje" });
+  fireEvent.change(field, { target: { value: "hola" } });
+  expect(screen.getByTestId("composer-held").textContent).toBe("Escribes muy deprisa; vuelve a intentarlo en 12 s.");
+  fireEvent.keyDown(field, { key: "Enter" });
+  expect(onSubmit).not.toHaveBeenCalled();
+  act(() => { vi.advanceTimersByTime(5_000); });
+  expect(screen.getByTestId("composer-held").textContent).toContain("7 s");
+  act(() => { vi.advanceTimersByTime(8_000); });
+  expect(screen.queryByTestId("composer-held")).toBeNull();
+  fireEvent.keyDown(field, { key: "Enter" });
+  expect(onSubmit).toHaveBeenCalledExactlyOnceWith("hola");
 });

@@ -1,11 +1,14 @@
 /** What the page's tests share: messages, a chat, and the page's words around a component. */
 
-import type { ChatMessage, Conversation } from "chatserver-client";
+import type { ChatMessage, Conversation, User } from "chatserver-client";
 import type { Chat } from "chatserver-client/react";
 import { cleanup, render, type RenderResult } from "@testing-library/react";
 import type { ReactElement } from "react";
 import { afterEach, vi } from "vitest";
 
+import { es } from "../src/i18n/es";
+import { createFormats } from "../src/i18n/formats";
+import { peopleOf, type People } from "../src/people";
 import { PreferencesProvider } from "../src/preferences";
 
 afterEach(cleanup);
@@ -28,6 +31,16 @@ export function chat(messages: ChatMessage[], conversation: Partial<Conversation
     sendMessage: vi.fn(() => "key"), retry: vi.fn(), discard: vi.fn(), edit: vi.fn(), remove: vi.fn(),
     loadOlder: vi.fn(), loadNewer: vi.fn(), toNewest: vi.fn(), toUnread: vi.fn(), markRead: vi.fn(), setTyping: vi.fn(),
   };
+}
+
+export const TENANT: User = { id: "me", first_name: "Lucía", last_name: "Fernández", profile_picture_url: null };
+export const LANDLORD: User = { id: "peer", first_name: "Javier", last_name: "Moreno", profile_picture_url: null };
+export const ADMIN: User = { id: "admin", first_name: "Álvaro", last_name: "Castro", profile_picture_url: null };
+
+/** The people of a conversation between these two, as one of them or a third voice sees it. */
+export function people(isParticipant = true, peer = LANDLORD, client = TENANT): People {
+  const pair = { client, owner: LANDLORD, client_user_id: "me", owner_user_id: "peer", peer, isParticipant };
+  return peopleOf(pair, es, createFormats("es-ES").list);
 }
 
 /** Renders in Spanish. */

@@ -32,6 +32,10 @@ export const en: Dictionary = {
   online: "Online",
   offlinePresence: "Offline",
   lastSeen: (when) => `Last seen ${when}`,
+  roles: { client: "Tenant", owner: "Landlord", service: "Platform service", admin: "Administration" },
+  unknownRole: "Somebody else",
+  somebody: "Somebody",
+  thirdVoices: "Also writing:",
   typing: "typing…",
   isTyping: (name) => `${name} is typing`,
 
@@ -52,6 +56,8 @@ export const en: Dictionary = {
   openers: ["Hello, is it still available?", "Could I visit it this week?", "Which costs does the price include?"],
   newMessages: (count) => (count === 1 ? "1 new message" : `${count} new messages`),
   toNewest: "Go to the newest message",
+  toUnread: (count) => (count === 1 ? "Go to the unread message" : `Go to the first of ${count} unread messages`),
+  markAllRead: "Mark everything as read",
   closed: "This conversation is closed.",
 
   deleted: "Message deleted",
@@ -85,6 +91,7 @@ export const en: Dictionary = {
   replying: (name) => `Replying to ${name}`,
   cancelEdit: "Stop editing",
   cancelReply: "Do not reply",
+  tooFast: (seconds) => `You write very fast; try again in ${seconds} s.`,
   charactersLeft: (count) => (count === 1 ? "1 character left" : `${count} characters left`),
   tooLong: (count) => (count === 1 ? "1 character too many" : `${count} characters too many`),
 
@@ -119,7 +126,7 @@ export const en: Dictionary = {
     unsupported_media: "This type of file is not supported.",
     invalid_payload: "The server does not accept this content.",
     content_rejected: "The server does not accept this text.",
-    rate_limited: "Too many messages in a row. Wait a moment.",
+    rate_limited: "Too many requests in a row. Wait a moment.",
     internal_error: "The server failed.",
     unavailable: "The server is not available right now.",
     offline: "There is no connection.",
@@ -128,4 +135,18 @@ export const en: Dictionary = {
     closed: "The session has ended.",
   },
   unknownError: "Something went wrong.",
+  waitSeconds: (seconds) => `Too many requests in a row; try again in ${seconds} s.`,
+  fields: {
+    content: "Text", media_url: "File", attachment_id: "File", message_type: "Kind of message", reply_to_seq: "Reply", listing_id: "Listing",
+  },
+  problem: (problem) => {
+    const [, limit] = /longer than (?:maximum length )?(\d+)/i.exec(problem) ?? [];
+    if (limit !== undefined) return `must not have more than ${limit} characters`;
+    if (problem.includes("blank")) return "must not be empty";
+    if (problem.includes("marks")) return "has too many marks on one letter";
+    if (/NUL|surrogates/.test(problem)) return "has characters that are no text";
+    if (problem.includes("no such message")) return "the message no longer exists";
+    if (problem.includes("place for media")) return "is not in a place that is allowed";
+    return undefined;
+  },
 };

@@ -32,6 +32,15 @@ export const es = {
   online: "En línea",
   offlinePresence: "Sin conexión",
   lastSeen: (when: string) => `Últ. vez ${when}`,
+  roles: {
+    client: "Inquilino/a",
+    owner: "Propietario/a",
+    service: "Servicio de la plataforma",
+    admin: "Administración",
+  } as Record<string, string>,
+  unknownRole: "Otra persona",
+  somebody: "Alguien",
+  thirdVoices: "También escribe:",
   typing: "escribiendo…",
   isTyping: (name: string) => `${name} está escribiendo`,
 
@@ -53,6 +62,8 @@ export const es = {
   openers: ["Hola, ¿sigue disponible?", "¿Podría visitarlo esta semana?", "¿Qué gastos incluye el precio?"],
   newMessages: (count: number) => (count === 1 ? "1 mensaje nuevo" : `${count} mensajes nuevos`),
   toNewest: "Ir al mensaje más reciente",
+  toUnread: (count: number) => (count === 1 ? "Ir al mensaje sin leer" : `Ir al primero de ${count} mensajes sin leer`),
+  markAllRead: "Marcar todo como leído",
   closed: "Esta conversación está cerrada.",
 
   // A message
@@ -88,6 +99,7 @@ export const es = {
   replying: (name: string) => `Respondiendo a ${name}`,
   cancelEdit: "Dejar de editar",
   cancelReply: "No responder",
+  tooFast: (seconds: number) => `Escribes muy deprisa; vuelve a intentarlo en ${seconds} s.`,
   charactersLeft: (count: number) => (count === 1 ? "Queda 1 carácter" : `Quedan ${count} caracteres`),
   tooLong: (count: number) => (count === 1 ? "Sobra 1 carácter" : `Sobran ${count} caracteres`),
 
@@ -126,7 +138,7 @@ export const es = {
     unsupported_media: "Este tipo de archivo no se admite.",
     invalid_payload: "El servidor no acepta este contenido.",
     content_rejected: "El servidor no acepta este texto.",
-    rate_limited: "Demasiados mensajes seguidos. Espera un momento.",
+    rate_limited: "Demasiadas peticiones seguidas. Espera un momento.",
     internal_error: "Ha fallado el servidor.",
     unavailable: "El servidor no está disponible ahora mismo.",
     offline: "No hay conexión.",
@@ -135,6 +147,26 @@ export const es = {
     closed: "La sesión ha terminado.",
   } as Record<string, string>,
   unknownError: "Algo ha salido mal.",
+  waitSeconds: (seconds: number) => `Demasiadas peticiones seguidas; vuelve a intentarlo en ${seconds} s.`,
+  // Which member of a message is wrong, and how: the server says both in English
+  fields: {
+    content: "Texto",
+    media_url: "Archivo",
+    attachment_id: "Archivo",
+    message_type: "Tipo de mensaje",
+    reply_to_seq: "Respuesta",
+    listing_id: "Anuncio",
+  } as Record<string, string>,
+  problem: (problem: string): string | undefined => {
+    const [, limit] = /longer than (?:maximum length )?(\d+)/i.exec(problem) ?? [];
+    if (limit !== undefined) return `no puede tener más de ${limit} caracteres`;
+    if (problem.includes("blank")) return "no puede estar vacío";
+    if (problem.includes("marks")) return "tiene demasiados signos sobre una letra";
+    if (/NUL|surrogates/.test(problem)) return "tiene caracteres que no son texto";
+    if (problem.includes("no such message")) return "el mensaje ya no existe";
+    if (problem.includes("place for media")) return "no está en un lugar permitido";
+    return undefined;
+  },
 };
 
 /** What a language has to say; `errors` is by the code of an error. */

@@ -15,6 +15,8 @@ export interface Formats {
   /** Without decimals where there are none. */
   price: (amount: number, currency: string | null) => string;
   number: (value: number) => string;
+  /** "Lucía y Javier" */
+  list: (names: readonly string[]) => string;
 }
 
 const DAY = 86_400_000;
@@ -31,6 +33,7 @@ export function createFormats(locale: string, now: () => Date = () => new Date()
   const longDay = formatter({ weekday: "long", day: "numeric", month: "long" });
   const longDate = formatter({ day: "numeric", month: "long", year: "numeric" });
   const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
+  const lists = new Intl.ListFormat(locale, { type: "conjunction" });
   const number = new Intl.NumberFormat(locale);
   const age = (when: string): number => daysBetween(new Date(when), now());
   const isThisYear = (when: string): boolean => new Date(when).getFullYear() === now().getFullYear();
@@ -51,6 +54,7 @@ export function createFormats(locale: string, now: () => Date = () => new Date()
     moment: (when) => `${near(when) ?? (isThisYear(when) ? date(when) : dated(when))} ${time(when)}`,
     price: (amount, currency) => price(locale, amount, currency),
     number: (value) => number.format(value),
+    list: (names) => lists.format(names),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The left column: who one talks to, about what, and what is new. */
 
-import { useConnection, useConversations } from "chatserver-client/react";
+import { useChatClient, useConnection, useConversations } from "chatserver-client/react";
 import type { ConversationItem } from "chatserver-client";
 import { useDeferredValue, useMemo, useState, type ReactElement } from "react";
 
@@ -63,6 +63,7 @@ function Rows({ items, openId, onOpen }: {
   items: readonly ConversationItem[]; openId: string | null; onOpen: (id: string) => void;
 }): ReactElement {
   const { t } = usePreferences();
+  const { userId } = useChatClient();
   const { status } = useConnection();
   const { activeKey, handlers } = useRoving();
   const has = (id: string | null): boolean => items.some((item) => item.id === id);
@@ -71,7 +72,7 @@ function Rows({ items, openId, onOpen }: {
     <ul className="rows" aria-label={t.conversations} data-testid="conversation-list" {...handlers}>
       {items.map((item) => (
         <ConversationRow
-          key={item.id} item={item} knowsPresence={status === "online"} isOpen={item.id === openId} isTabStop={item.id === stop} onOpen={onOpen}
+          key={item.id} item={item} ownId={userId} knowsPresence={status === "online"} isOpen={item.id === openId} isTabStop={item.id === stop} onOpen={onOpen}
         />
       ))}
     </ul>
@@ -121,10 +122,11 @@ function Waiting(): ReactElement {
   );
 }
 
-/** By the other's name or the listing's title, accents or not. */
+/** By a person's name or the listing's title, accents or not. */
 function matches(item: ConversationItem, query: string): boolean {
   if (query === "") return true;
-  return plain(`${fullName(item.peer) ?? ""} ${item.listing.title ?? ""}`).includes(plain(query));
+  const people = item.isParticipant ? [item.peer] : [item.client, item.owner];
+  return plain(`${people.map((user) => fullName(user) ?? "").join(" ")} ${item.listing.title ?? ""}`).includes(plain(query));
 }
 
 function plain(text: string): string {

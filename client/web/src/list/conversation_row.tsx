@@ -3,13 +3,17 @@
 import type { ConversationItem } from "chatserver-client";
 import { memo, type ReactElement } from "react";
 
+import { peopleOf, type People } from "../people";
 import { usePreferences } from "../preferences";
-import { Avatar, fullName } from "../ui/avatar";
+import { Avatar, AvatarPair } from "../ui/avatar";
 import { Icon } from "../ui/icon";
+import { plainName, shownText } from "../ui/plain";
 import { Ticks } from "../ui/ticks";
 
 export interface ConversationRowProps {
   item: ConversationItem;
+  /** Whose page this is. */
+  ownId: string | null;
   isOpen: boolean;
   isTabStop: boolean;
   /** Nobody is shown as online while this page is not. */
@@ -18,11 +22,11 @@ export interface ConversationRowProps {
 }
 
 export const ConversationRow = memo(function ConversationRow(
-  { item, isOpen, isTabStop, knowsPresence, onOpen }: ConversationRowProps,
+  { item, ownId, isOpen, isTabStop, knowsPresence, onOpen }: ConversationRowProps,
 ): ReactElement {
   const { t, format } = usePreferences();
-  const name = fullName(item.peer) ?? t.unknownUser;
-  const isOnline = knowsPresence && (item.peer_presence?.is_online ?? false);
+  const people = peopleOf(item, t, format.list);
+  const isOnline = knowsPresence && item.isParticipant && (item.peer_presence?.is_online ?? false);
   const when = item.last_message_at ?? item.created_at;
   return (
     <li>
@@ -30,21 +34,21 @@ export const ConversationRow = memo(function ConversationRow(
         type="button" className="row" data-key={item.id} data-testid="conversation-row" tabIndex={isTabStop ? 0 : -1}
         aria-current={isOpen || undefined} onClick={() => { onOpen(item.id); }}
       >
-        <Avatar user={item.peer} name={name} isOnline={isOnline} />
+        {item.isParticipant ? <Avatar user={item.peer} name={people.title} isOnline={isOnline} /> : <AvatarPair users={people.shown} />}
         <span className="row-main">
           <span className="row-line">
-            <span className="row-name">{name}</span>
+            <bdi className="row-name">{people.title}</bdi>
             {isOnline && <span className="sr-only">({t.online})</span>}
             <time className="row-time" dateTime={when} title={format.full(when)}>{format.short(when)}</time>
           </span>
           <span className="row-line row-listing">
-            <span className="ellipsis">{item.listing.title ?? t.unknownListing}</span>
+            <bdi className="ellipsis">{item.listing.title === null ? t.unknownListing : plainName(item.listing.title)}</bdi>
             {item.listing.price !== null && (
               <span className="row-price">{format.price(item.listing.price, item.listing.currency)}</span>
             )}
           </span>
           <span className="row-line">
-            <Preview item={item} />
+            <Preview item={item} people={people} ownId={ownId} />
             {item.waitingCount > 0 && (
               <span className="row-waiting" title={t.notSentYet(item.waitingCount)}>
                 <Icon name="clock" /><span className="sr-only">{t.notSentYet(item.waitingCount)}</span>
@@ -63,20 +67,23 @@ export const ConversationRow = memo(function ConversationRow(
   );
 });
 
-function Preview({ item }: { item: ConversationItem }): ReactElement {
+function Preview({ item, people, ownId }: { item: ConversationItem; people: People; ownId: string | null }): ReactElement {
   const { t } = usePreferences();
   const { last_message: message } = item;
   if (item.isPeerTyping) return <span className="row-preview" data-typing="">{t.typing}</span>;
   if (!message) return <span className="row-preview" data-faint="">{t.noMessagesYet}</span>;
-  const isOwn = message.sender_id !== item.peer.id && message.message_type !== "system";
+  const isOwn = message.sender_id === ownId;
+  const author = people.author(message);
+  const isNamed = !isOwn && (author.isThird || !people.isParticipant);
   const isNew = item.unread_count > 0 && !isOwn;
   return (
-    <span className="row-preview" data-faint={message.is_deleted || undefined} data-unread={isNew || undefined}>
-      {isOwn && !message.is_deleted && <Ticks state={message.status} />}
-      {isOwn && !message.is_deleted && <span className="sr-only">{t.youPrefix}</span>}
+    <span className="row-preview" data-testid="preview" data-faint={message.is_deleted || undefined} data-unread={isNew || undefined}>
+      {isOwn && !message.is_deleted && message.message_type !== "system" && <Ticks state={message.status} />}
+      {isOwn && <span className={message.message_type === "system" ? undefined : "sr-only"}>{t.youPrefix}</span>}
+      {isNamed && <bdi className="row-author">{author.name}:</bdi>}
       {message.message_type === "image" && <Icon name="photo" />}
       {message.message_type === "document" && <Icon name="document" />}
-      <span className="ellipsis">{message.is_deleted ? t.deleted : message.content || placeholder(message.message_type, t)}</span>
+      <bdi className="ellipsis" dir="auto">{message.is_deleted ? t.deleted : shownText(message.content) || placeholder(message.message_type, t)}</bdi>
     </span>
   );
 }

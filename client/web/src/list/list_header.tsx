@@ -17,7 +17,7 @@ export function ListHeader(): ReactElement {
       {user && name && <Avatar user={user} name={name} />}
       <div className="list-title">
         <p className="list-name">{t.appName}</p>
-        {name && <p className="list-owner" data-testid="own-name">{name}</p>}
+        {name && <p className="list-owner" data-testid="own-name"><bdi>{name}</bdi></p>}
       </div>
       <PreferencesMenu />
     </header>
@@ -45,7 +45,11 @@ export function PreferencesMenu(): ReactElement {
 export function useOwnUser(): User | null {
   const client = useChatClient();
   const { conversations } = useConversations();
-  const [first] = conversations;
-  if (!first) return null;
-  return first.client_user_id === client.userId ? first.client : first.owner;
+  for (const { client_user_id, owner_user_id, client: tenant, owner, last_message } of conversations) {
+    if (client_user_id === client.userId) return tenant;
+    if (owner_user_id === client.userId) return owner;
+    // Who takes no part is named only by what they have written.
+    if (last_message?.sender && last_message.sender_id === client.userId) return last_message.sender;
+  }
+  return null;
 }

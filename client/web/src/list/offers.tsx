@@ -7,6 +7,7 @@ import { useState, type ReactElement } from "react";
 import { errorText, usePreferences } from "../preferences";
 import type { Offer } from "../session";
 import { Icon } from "../ui/icon";
+import { isolated, plainName } from "../ui/plain";
 
 export interface OffersProps {
   offers: readonly Offer[];
@@ -36,11 +37,11 @@ export function Offers({ offers, onOpen }: OffersProps): ReactElement {
         {offers.map((offer) => (
           <li key={offer.id}>
             <button
-              type="button" className="offer" aria-label={t.start(offer.title)} aria-disabled={starting !== null}
+              type="button" className="offer" aria-label={t.start(isolated(plainName(offer.title)))} aria-disabled={starting !== null}
               onClick={() => { if (starting === null) void start(offer); }}
             >
               <span className="offer-icon"><Icon name="house" /></span>
-              <span className="offer-title">{starting === offer.id ? t.starting : offer.title}</span>
+              <span className="offer-title">{starting === offer.id ? t.starting : <bdi>{plainName(offer.title)}</bdi>}</span>
             </button>
           </li>
         ))}

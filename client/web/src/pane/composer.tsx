@@ -1,11 +1,13 @@
 /** Writing: a new message, an answer to one, or another text for one's own. */
 
-import type { ChatMessage } from "chatserver-client";
-import type { Chat } from "chatserver-client/react";
+import { ChatRequestError, type ChatMessage } from "chatserver-client";
+import { useServerConfig, type Chat } from "chatserver-client/react";
 import { useState, type ReactElement } from "react";
 
-import { usePreferences } from "../preferences";
+import type { People } from "../people";
+import { errorText, usePreferences } from "../preferences";
 import { Icon, type IconName } from "../ui/icon";
+import { isolated } from "../ui/plain";
 import { isTouch } from "../ui/use_window";
 import { ComposerForm } from "./composer_form";
 import { isEditable, summary } from "./message_item";
@@ -17,11 +19,9 @@ export type Focus = { kind: "reply" | "edit"; message: ChatMessage } | null;
 export interface ComposerProps {
   chat: Chat;
   conversationId: string;
-  peerName: string;
+  people: People;
   focus: Focus;
   onFocus: (focus: Focus) => void;
-  /** Something failed; `thrown` is the error. */
-  onError: (thrown: unknown) => void;
 }
 
 export function Composer(props: ComposerProps): ReactElement {
@@ -31,19 +31,20 @@ export function Composer(props: ComposerProps): ReactElement {
     : <NewMessage {...props} answered={focus?.message ?? null} />;
 }
 
-function NewMessage({ chat, conversationId, peerName, answered, onFocus }: ComposerProps & { answered: ChatMessage | null }): ReactElement {
+function NewMessage({ chat, conversationId, people, answered, onFocus }: ComposerProps & { answered: ChatMessage | null }): ReactElement {
   const { t } = usePreferences();
+  const { max_length: maxLength, edit_window: editWindow } = useServerConfig();
   const [draft, setDraft] = useDraft(conversationId);
   // A keyboard that opens by itself would cover half of a phone.
   const [isInviting] = useState(() => !isTouch());
   const seq = answered?.seq ?? null;
   const recall = (): void => {
-    const message = chat.messages.findLast((candidate) => isEditable(candidate));
+    const message = chat.messages.findLast((candidate) => isEditable(candidate, editWindow));
     if (message) onFocus({ kind: "edit", message });
   };
   return (
     <ComposerForm
-      value={draft} label={t.messageLabel(peerName)} submit={{ label: t.send, icon: "send" }}
+      value={draft} label={t.messageLabel(isolated(people.title))} maxLength={maxLength} heldUntil={chat.heldUntil} submit={{ label: t.send, icon: "send" }}
       focusOn={answered?.key ?? (isInviting ? "new" : undefined)}
       onChange={(text) => {
         setDraft(text);
@@ -58,7 +59,7 @@ function NewMessage({ chat, conversationId, peerName, answered, onFocus }: Compo
       onRecall={recall}
       context={answered && (
         <Context
-          icon="reply" title={t.replying(answered.isOwn ? t.you : peerName)} text={summary(answered, t)}
+          icon="reply" title={t.replying(answered.isOwn ? t.you : isolated(people.author(answered).name))} text={summary(answered, t)}
           cancel={t.cancelReply} onCancel={() => { onFocus(null); }}
         />
       )}
@@ -66,10 +67,13 @@ function NewMessage({ chat, conversationId, peerName, answered, onFocus }: Compo
   );
 }
 
-function EditedMessage({ chat, peerName, message, onFocus, onError }: ComposerProps & { message: ChatMessage }): ReactElement {
+function EditedMessage({ chat, people, message, onFocus }: ComposerProps & { message: ChatMessage }): ReactElement {
   const { t } = usePreferences();
   const [text, setText] = useState(message.content);
+  const { max_length: maxLength } = useServerConfig();
   const [isSaving, setSaving] = useState(false);
+  const [problem, setProblem] = useState<string | null>(null);
+  const [heldUntil, setHeldUntil] = useState<number | null>(null);
   const save = async (content: string): Promise<void> => {
     if (isSaving || message.id === null) return;
     setSaving(true);
@@ -77,18 +81,24 @@ function EditedMessage({ chat, peerName, message, onFocus, onError }: ComposerPr
       if (content !== message.content) await chat.edit(message.id, content);
       onFocus(null);
     } catch (thrown) {
-      onError(thrown);
+      const error = thrown instanceof ChatRequestError ? thrown : null;
+      const wait = error?.code === "rate_limited" ? error.retryAfter : undefined;
+      setHeldUntil(wait === undefined ? null : Date.now() + wait * 1000);
+      setProblem(wait !== undefined ? null : error ? errorText(t, error) : t.unknownError);
       setSaving(false);
     }
   };
   return (
     <ComposerForm
-      value={text} label={t.messageLabel(peerName)} submit={{ label: t.save, icon: "check" }} focusOn={message.key}
-      onChange={setText}
+      value={text} label={t.messageLabel(isolated(people.title))} maxLength={maxLength} problem={problem} heldUntil={heldUntil} submit={{ label: t.save, icon: "check" }} focusOn={message.key}
+      onChange={(changed) => {
+        setText(changed);
+        setProblem(null);
+      }}
       onSubmit={(content) => { void save(content); }}
       onEscape={() => { onFocus(null); }}
       context={(
-        <Context icon="edit" title={t.editing} text={message.content} cancel={t.cancelEdit} onCancel={() => { onFocus(null); }} />
+        <Context icon="edit" title={t.editing} text={summary(message, t)} cancel={t.cancelEdit} onCancel={() => { onFocus(null); }} />
       )}
     />
   );
@@ -106,7 +116,7 @@ function Context({ icon, title, text, cancel, onCancel }: ContextProps): ReactEl
   return (
     <div className="composer-context">
       <Icon name={icon} />
-      <span className="composer-context-text"><strong>{title}</strong><span className="ellipsis">{text}</span></span>
+      <span className="composer-context-text"><strong>{title}</strong><bdi className="ellipsis" dir="auto">{text}</bdi></span>
       <button type="button" className="icon-button" aria-label={cancel} title={cancel} onClick={onCancel}><Icon name="close" /></button>
     </div>
   );

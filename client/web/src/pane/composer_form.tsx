@@ -4,6 +4,7 @@ import { useEffect, useId, useLayoutEffect, useRef, type KeyboardEvent, type Rea
 
 import { usePreferences } from "../preferences";
 import { Icon, type IconName } from "../ui/icon";
+import { useCountdown } from "../ui/use_countdown";
 
 export interface ComposerFormProps {
   value: string;
@@ -14,6 +15,12 @@ export interface ComposerFormProps {
   submit: { label: string; icon: IconName };
   /** What is being edited or answered. */
   context?: ReactNode;
+  /** The longest text, in characters. */
+  maxLength: number;
+  /** What the server found wrong with the text. */
+  problem?: string | null;
+  /** Until when a rate limit lets nothing go (ms since 1970); the text stays until then. */
+  heldUntil?: number | null;
   /** Changes when focus should come to the field, which it does at once unless undefined. */
   focusOn?: string | undefined;
   onEscape?: (() => void) | undefined;
@@ -21,19 +28,21 @@ export interface ComposerFormProps {
   onRecall?: (() => void) | undefined;
 }
 
-export const MAX_LENGTH = 5_000;
-const COUNT_FROM = 4_500;
+/** From this part of the longest text on, what is left is counted. */
+const COUNT_FROM = 0.9;
 /** Spaces, and characters that show nothing, are no message. */
 const VISIBLE = /[^\p{Z}\p{C}\p{Default_Ignorable_Code_Point}]/u;
 
 export function ComposerForm(props: ComposerFormProps): ReactElement {
-  const { value, onChange, onSubmit, label, submit, context, focusOn, onEscape, onRecall } = props;
+  const { value, onChange, onSubmit, label, submit, context, focusOn, onEscape, onRecall, maxLength } = props;
+  const { problem = null, heldUntil = null } = props;
   const { t } = usePreferences();
   const field = useRef<HTMLTextAreaElement>(null);
   const id = useId();
   const text = value.trim();
-  const length = countCharacters(text);
-  const canSubmit = VISIBLE.test(text) && length <= MAX_LENGTH;
+  const length = countCharacters(text, maxLength * COUNT_FROM);
+  const secondsHeld = useCountdown(heldUntil);
+  const canSubmit = VISIBLE.test(text) && length <= maxLength && secondsHeld === 0;
 
   useLayoutEffect(() => { if (field.current) fit(field.current); }, [value]);
   useEffect(() => {
@@ -66,8 +75,8 @@ export function ComposerForm(props: ComposerFormProps): ReactElement {
       {context}
       <div className="composer-row">
         <textarea
-          ref={field} rows={1} value={value} placeholder={t.writeMessage} aria-label={label} enterKeyHint="send"
-          aria-describedby={`${id}-hint ${id}-count`} aria-invalid={length > MAX_LENGTH} data-testid="composer"
+          ref={field} rows={1} dir="auto" value={value} placeholder={t.writeMessage} aria-label={label} enterKeyHint="send"
+          aria-describedby={`${id}-hint ${id}-problem ${id}-count`} aria-invalid={length > maxLength || problem !== null} data-testid="composer"
           onChange={(event) => { onChange(event.target.value); }} onKeyDown={onKeyDown}
         />
         <button type="submit" className="send" aria-label={submit.label} title={submit.label} aria-disabled={!canSubmit}>
@@ -75,16 +84,22 @@ export function ComposerForm(props: ComposerFormProps): ReactElement {
         </button>
       </div>
       <p id={`${id}-hint`} className="sr-only">{t.composerHint}</p>
-      <p id={`${id}-count`} className="counter" role="status" data-over={length > MAX_LENGTH || undefined}>
-        {length >= COUNT_FROM && (length > MAX_LENGTH ? t.tooLong(length - MAX_LENGTH) : t.charactersLeft(MAX_LENGTH - length))}
+      <div id={`${id}-problem`} className="composer-problem" role="alert">
+        {problem !== null && <p data-testid="composer-problem">{problem}</p>}
+      </div>
+      {/* Read out once, when it begins: a number that changes each second would drown the rest. */}
+      {secondsHeld > 0 && <div className="composer-held" aria-hidden="true"><p data-testid="composer-held">{t.tooFast(secondsHeld)}</p></div>}
+      <p className="sr-only" role="status">{secondsHeld > 0 && t.errors.rate_limited}</p>
+      <p id={`${id}-count`} className="counter" role="status" data-over={length > maxLength || undefined}>
+        {length >= maxLength * COUNT_FROM && (length > maxLength ? t.tooLong(length - maxLength) : t.charactersLeft(maxLength - length))}
       </p>
     </form>
   );
 }
 
 /** As the server counts: code points of the composed form. */
-function countCharacters(text: string): number {
-  return text.length < COUNT_FROM ? text.length : Array.from(text.normalize("NFC")).length;
+function countCharacters(text: string, from: number): number {
+  return text.length < from ? text.length : Array.from(text.normalize("NFC")).length;
 }
 
 /** As tall as its text; the style sheet says where that ends. */

@@ -4,12 +4,13 @@ import { ChatRequestError, type ChatMessage } from "chatserver-client";
 import { useChat, useChatClient, useConversations } from "chatserver-client/react";
 import { useCallback, useMemo, useState, type ReactElement } from "react";
 
+import { peopleOf, thirdVoices } from "../people";
 import { errorText, usePreferences } from "../preferences";
-import { fullName } from "../ui/avatar";
 import { Confirmation } from "../ui/confirmation";
 import { Empty } from "../ui/empty";
 import { Icon } from "../ui/icon";
 import { useNotice } from "../ui/notice";
+import { isolated } from "../ui/plain";
 import { Composer, type Focus } from "./composer";
 import { MessageLog } from "./message_log";
 import { PaneHeader } from "./pane_header";
@@ -19,11 +20,15 @@ export interface ConversationPaneProps {
   onBack: () => void;
 }
 
+const NOTHING: readonly ChatMessage[] = [];
+
 /** Give it the conversation's id as its `key` too. */
 export function ConversationPane({ id, onBack }: ConversationPaneProps): ReactElement {
-  const { t } = usePreferences();
+  const { t, format } = usePreferences();
   const client = useChatClient();
-  const chat = useChat(id);
+  const opened = useChat(id, undefined, { openAt: "unread" });
+  // Until it is open it would be shown at its end, for a moment.
+  const chat = opened.isOpen ? opened : { ...opened, messages: NOTHING, isLoading: true };
   const { conversations } = useConversations();
   const item = conversations.find((candidate) => candidate.id === id);
   const { notify, notice } = useNotice();
@@ -45,10 +50,14 @@ export function ConversationPane({ id, onBack }: ConversationPaneProps): ReactEl
     discard,
   }), [setFocus, setDoomed, retry, discard, notify, onError, t]);
 
-  if (!conversation || !item) {
+  const people = useMemo(() => (item ? peopleOf(item, t, format.list) : null), [item, t, format]);
+  if (!conversation || !item || !people) {
     return chat.error ? <Missing onBack={onBack} /> : <Loading onBack={onBack} />;
   }
-  const name = fullName(item.peer) ?? t.unknownUser;
+  const voices = thirdVoices(conversation.last_message ? [...chat.messages, conversation.last_message] : chat.messages, people, client.userId);
+  const { typingUserIds } = chat;
+  const isPeer = people.isParticipant && typingUserIds.length === 1 && typingUserIds[0] === item.peer.id;
+  const typing = typingUserIds.length === 0 ? null : isPeer ? t.typing : t.isTyping(people.typing(typingUserIds, chat.messages));
   const confirmRemoval = (): void => {
     setDoomed(null);
     if (doomed?.id) {
@@ -64,16 +73,18 @@ export function ConversationPane({ id, onBack }: ConversationPaneProps): ReactEl
   return (
     <>
       <PaneHeader
-        conversation={conversation} peer={item.peer} name={name} presence={chat.isConnected ? item.peer_presence : null} onBack={onBack}
-        isTyping={chat.typingUserIds.length > 0} isArchived={item.isArchived} onArchive={archive}
+        conversation={conversation} people={people} voices={voices} typing={typing} onBack={onBack}
+        presence={chat.isConnected && item.isParticipant ? item.peer_presence : null}
+        isArchived={item.isArchived} onArchive={item.isParticipant ? archive : undefined}
+        onReadAll={conversation.unread_count > 0 ? () => { chat.markRead(); } : undefined}
       />
       <MessageLog
-        chat={chat} peerName={name} actions={actions}
-        empty={<Beginning name={name} isClient={conversation.client_user_id === client.userId} onSend={chat.sendMessage} />}
+        chat={chat} people={people} actions={actions}
+        empty={<Beginning name={isolated(people.title)} isClient={conversation.client_user_id === client.userId} onSend={chat.sendMessage} />}
       />
       {notice}
       {conversation.is_active
-        ? <Composer chat={chat} conversationId={id} peerName={name} focus={focus} onFocus={setFocus} onError={onError} />
+        ? <Composer chat={chat} conversationId={id} people={people} focus={focus} onFocus={setFocus} />
         : <p className="pane-closed">{t.closed}</p>}
       {doomed && (
         <Confirmation

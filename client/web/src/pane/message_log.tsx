@@ -1,21 +1,24 @@
 /** The messages of a conversation, oldest at the top, in days. */
 
 import type { ChatMessage } from "chatserver-client";
-import type { Chat } from "chatserver-client/react";
+import { useServerConfig, type Chat } from "chatserver-client/react";
 import { Fragment, useCallback, useEffect, useMemo, useRef, useState, type ReactElement } from "react";
 
+import type { People } from "../people";
 import { usePreferences } from "../preferences";
 import { Icon } from "../ui/icon";
+import { isolated, shownText } from "../ui/plain";
 import { useRoving } from "../ui/use_roving";
 import { useIsFocused } from "../ui/use_window";
 import { MessageItem, type MessageActions } from "./message_item";
 import { countUnread, layOut } from "./timeline";
 import { useLogScroll } from "./use_log_scroll";
 import { useReading } from "./use_reading";
+import { useSeen } from "./use_seen";
 
 export interface MessageLogProps {
   chat: Chat;
-  peerName: string;
+  people: People;
   actions: Omit<MessageActions, "show">;
   /** Stands in for the messages of a conversation that has none. */
   empty: ReactElement;
@@ -24,27 +27,51 @@ export interface MessageLogProps {
 const HIGHLIGHT = 1_600;
 const ANNOUNCED = 3;
 
-export function MessageLog({ chat, peerName, actions, empty }: MessageLogProps): ReactElement {
+export function MessageLog({ chat, people, actions, empty }: MessageLogProps): ReactElement {
   const { t, format } = usePreferences();
-  const { messages, hasOlder, isLoading, error, loadOlder } = chat;
+  const { messages, conversation, hasOlder, hasNewer, isLoading, error, loadOlder, loadNewer } = chat;
+  const { edit_window: editWindow } = useServerConfig();
   const [highlighted, setHighlighted] = useState<string | null>(null);
   const { activeKey, handlers } = useRoving();
-  const canLoad = hasOlder && !isLoading && error === null;
-  const onNearTop = useCallback(() => { if (canLoad) void loadOlder(); }, [canLoad, loadOlder]);
+  const canLoad = !isLoading && error === null;
+  const onNearTop = useCallback(() => { if (canLoad && hasOlder) void loadOlder(); }, [canLoad, hasOlder, loadOlder]);
+  const onNearBottom = useCallback(() => { if (canLoad && hasNewer) void loadNewer(); }, [canLoad, hasNewer, loadNewer]);
   const scrollerRef = useRef<HTMLDivElement>(null);
   const contentRef = useRef<HTMLDivElement>(null);
-  const { isAtBottom, onScroll, toBottom, toMessage } =
-    useLogScroll({ scrollerRef, contentRef }, messages, messages.length === 0, onNearTop);
-  const isLooking = useIsFocused() && isAtBottom;
-  const { readUpTo, openedAt } = useReading(chat, isLooking);
+  const readSeq = conversation?.read_seq ?? 0;
+  const unread = conversation?.unread_count ?? 0;
+  const version = useMemo(() => ({ messages, readSeq }), [messages, readSeq]);
+  const { isAtBottom, isUnseenAbove, onScroll, toBottom, arriveAgain, toMessage } = useLogScroll(
+    { scrollerRef, contentRef }, { version, isEmpty: messages.length === 0, isLive: !hasNewer, onNearTop, onNearBottom },
+  );
+  const isFocused = useIsFocused();
+  const { readUpTo, markedCount, openedAt, mark } = useReading(chat, isFocused && isAtBottom);
+  useSeen(scrollerRef, chat, isFocused);
 
   const days = useMemo(() => layOut(messages, readUpTo, hasOlder), [messages, readUpTo, hasOlder]);
   const bySeq = useMemo(() => new Map(messages.map((message) => [message.seq, message])), [messages]);
+  const first = messages[0];
   const last = messages[messages.length - 1];
-  const stop = messages.some(({ key }) => key === activeKey) ? activeKey : last?.key;
+  const isAllHeld = !hasNewer && (first?.seq ?? Infinity) <= (readUpTo ?? 0) + 1;
+  const newCount = isAllHeld ? countUnread(messages, readUpTo ?? 0) : markedCount;
+  const firstUnread = days.flatMap(({ items }) => items).find((item) => item.isFirstUnread)?.message;
+  const stop = messages.some(({ key }) => key === activeKey) ? activeKey : (firstUnread ?? last)?.key;
   const writing = last?.state === "sending" ? last.key : undefined;
   useEffect(() => { if (writing !== undefined) toBottom(); }, [writing, toBottom]);
 
+  const goToNewest = (): void => {
+    if (hasNewer) {
+      arriveAgain("bottom");
+      chat.toNewest();
+    } else toBottom();
+    scrollerRef.current?.focus({ preventScroll: true });
+  };
+  const goToUnread = (): void => {
+    mark();
+    arriveAgain("mark");
+    chat.toUnread();
+    scrollerRef.current?.focus({ preventScroll: true });
+  };
   const allActions = useMemo<MessageActions>(() => ({
     ...actions,
     show: ({ key }: ChatMessage) => {
@@ -58,7 +85,7 @@ export function MessageLog({ chat, peerName, actions, empty }: MessageLogProps):
     <div className="log-frame">
       <div
         ref={scrollerRef} className="log" role="log" aria-live="off" aria-busy={isLoading}
-        aria-label={t.messagesWith(peerName)} data-testid="log" tabIndex={-1} onScroll={onScroll} {...handlers}
+        aria-label={t.messagesWith(isolated(people.title))} data-testid="log" tabIndex={-1} onScroll={onScroll} {...handlers}
       >
         <div ref={contentRef} className="log-content">
           <Top chat={chat} />
@@ -71,12 +98,13 @@ export function MessageLog({ chat, peerName, actions, empty }: MessageLogProps):
                   <Fragment key={message.key}>
                     {isFirstUnread && (
                       <li className="unread-mark" data-unread-mark="" data-testid="unread-mark">
-                        <span>{t.newMessages(countUnread(messages, readUpTo ?? 0))}</span>
+                        <span>{t.newMessages(newCount)}</span>
                       </li>
                     )}
                     <MessageItem
-                      message={message} peerName={peerName} startsRun={startsRun} endsRun={endsRun}
+                      message={message} people={people} startsRun={startsRun} endsRun={endsRun}
                       isTabStop={message.key === stop} isHighlighted={message.key === highlighted} actions={allActions}
+                      isUnseen={people.isParticipant && !message.isOwn && (message.seq ?? 0) > readSeq} editWindow={editWindow}
                       quoted={message.reply_to_seq === null ? undefined : bySeq.get(message.reply_to_seq) ?? null}
                     />
                   </Fragment>
@@ -84,24 +112,30 @@ export function MessageLog({ chat, peerName, actions, empty }: MessageLogProps):
               </ol>
             </section>
           ))}
-          {chat.typingUserIds.length > 0 && <TypingBubble name={peerName} />}
+          {hasNewer && <div className="log-top" role="status"><span className="spinner" /><span className="sr-only">{t.loadingMessages}</span></div>}
+          {!hasNewer && chat.typingUserIds.length > 0 && <TypingBubble name={people.typing(chat.typingUserIds, messages)} />}
         </div>
       </div>
+      {messages.length > 0 && unread > 0 && isAtBottom && (isUnseenAbove || (first?.seq ?? 0) > readSeq + 1) && (
+        <button
+          type="button" className="to-unread" aria-label={t.toUnread(unread)} title={t.toUnread(unread)}
+          data-testid="to-unread" onClick={goToUnread}
+        >
+          <Icon name="up" /><span aria-hidden="true">{t.newMessages(unread)}</span>
+        </button>
+      )}
       {messages.length > 0 && !isAtBottom && (
         <button
-          type="button" className="to-newest" aria-label={t.toNewest} title={t.toNewest}
-          onClick={() => {
-            toBottom();
-            scrollerRef.current?.focus({ preventScroll: true });
-          }}
+          type="button" className="to-newest" aria-label={t.toNewest} title={t.toNewest} data-testid="to-newest" onClick={goToNewest}
         >
           <Icon name="down" />
-          <UnreadBadge count={chat.conversation?.unread_count ?? 0} />
+          <UnreadBadge count={unread} />
         </button>
       )}
       <div className="sr-only" aria-live="polite" data-testid="announcer">
-        {messages.filter((message) => !message.isOwn && (message.seq ?? 0) > openedAt).slice(-ANNOUNCED).map((message) => (
-          <p key={message.key}>{peerName}: {message.is_deleted ? t.deleted : message.content}</p>
+        {readUpTo !== null && <p>{t.newMessages(newCount)}</p>}
+        {hasNewer ? null : messages.filter((message) => !message.isOwn && (message.seq ?? 0) > openedAt).slice(-ANNOUNCED).map((message) => (
+          <p key={message.key}><bdi>{people.author(message).name}</bdi>: {message.is_deleted ? t.deleted : shownText(message.content)}</p>
         ))}
       </div>
     </div>

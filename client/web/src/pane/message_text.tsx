@@ -2,16 +2,15 @@
 
 import { Fragment, type ReactElement } from "react";
 
-// A closing bracket, a full stop and the like after an address belong to the sentence.
-const ADDRESS = /(https?:\/\/[^\s<>"]*[^\s<>".,;:!?)\]}'»”])/i;
+import { splitText } from "../ui/plain";
 
+/** Each text has its own direction, and a link turns neither that nor itself. */
 export function MessageText({ text }: { text: string }): ReactElement {
-  const parts = text.split(ADDRESS);
   return (
-    <span className="message-text">
-      {parts.map((part, index) => index % 2 === 1
-        ? <a key={index} href={part} target="_blank" rel="noopener noreferrer nofollow" tabIndex={-1}>{part}</a>
-        : <Fragment key={index}>{part}</Fragment>)}
-    </span>
+    <bdi className="message-text" dir="auto">
+      {splitText(text).map(({ text: part, href }, index) => href === undefined
+        ? <Fragment key={index}>{part}</Fragment>
+        : <bdi key={index}><a href={href} target="_blank" rel="noopener noreferrer nofollow" tabIndex={-1}>{part}</a></bdi>)}
+    </bdi>
   );
 }

@@ -1,59 +1,73 @@
 /** The top of a conversation: with whom, about what, and whether they are there. */
 
-import type { Conversation, PeerPresence, User } from "chatserver-client";
+import type { Conversation, PeerPresence } from "chatserver-client";
 import { useEffect, useRef, type ReactElement } from "react";
 
+import type { Author, People } from "../people";
 import { usePreferences } from "../preferences";
-import { Avatar } from "../ui/avatar";
+import { Avatar, AvatarPair } from "../ui/avatar";
 import { Icon } from "../ui/icon";
-import { Menu } from "../ui/menu";
+import { Menu, type MenuItem } from "../ui/menu";
+import { plainName } from "../ui/plain";
 import { isTouch } from "../ui/use_window";
 
 export interface PaneHeaderProps {
   conversation: Conversation;
-  peer: User;
-  name: string;
+  people: People;
+  /** Those who write here besides the two. */
+  voices: readonly Author[];
   /** Null while it is not known. */
   presence: PeerPresence | null;
-  isTyping: boolean;
+  /** Who types, in words; null when nobody does. */
+  typing: string | null;
   isArchived: boolean;
   onBack: () => void;
-  onArchive: (isArchived: boolean) => void;
+  /** Only a participant can. */
+  onArchive: ((isArchived: boolean) => void) | undefined;
+  /** While something is unread. */
+  onReadAll: (() => void) | undefined;
 }
 
 export function PaneHeader(props: PaneHeaderProps): ReactElement {
-  const { conversation, peer, name, presence, isTyping, isArchived, onBack, onArchive } = props;
+  const { conversation, people, voices, presence, typing, isArchived, onBack, onArchive, onReadAll } = props;
   const { t, format } = usePreferences();
   const title = useRef<HTMLHeadingElement>(null);
   // Where no keyboard should open, screen readers begin at the name.
   useEffect(() => { if (isTouch()) title.current?.focus({ preventScroll: true }); }, []);
   const { listing } = conversation;
   const isOnline = presence?.is_online ?? false;
-  const status = isTyping ? t.typing : isOnline ? t.online
-    : presence?.last_seen_at ? t.lastSeen(format.moment(presence.last_seen_at)) : presence ? t.offlinePresence : "\u00a0";
+  const [person] = people.shown;
+  const status = typing ?? (isOnline ? t.online
+    : presence?.last_seen_at ? t.lastSeen(format.moment(presence.last_seen_at)) : presence ? t.offlinePresence : "\u00a0");
+  const items: MenuItem[] = [];
+  if (onReadAll) items.push({ label: t.markAllRead, icon: "check", onSelect: onReadAll });
+  if (onArchive) items.push({ label: isArchived ? t.unarchive : t.archive, icon: "archive", onSelect: () => { onArchive(!isArchived); } });
   return (
     <header className="pane-header">
       <div className="pane-person">
         <button type="button" className="icon-button pane-back" aria-label={t.back} title={t.back} onClick={onBack}>
           <Icon name="back" />
         </button>
-        <Avatar user={peer} name={name} isOnline={isOnline} />
+        {people.isParticipant && person ? <Avatar user={person} name={people.title} isOnline={isOnline} /> : <AvatarPair users={people.shown} />}
         <div className="pane-title">
-          <h2 ref={title} tabIndex={-1}>{name}</h2>
-          <p className="pane-status" data-testid="peer-status" data-live={isTyping || isOnline}>{status}</p>
+          <h2 ref={title} tabIndex={-1} data-testid="pane-title"><bdi>{people.title}</bdi></h2>
+          <p className="pane-status" data-testid="peer-status" data-live={typing !== null || isOnline}>{status}</p>
         </div>
-        <Menu
-          label={t.conversationMenu}
-          groups={() => [{ items: [{
-            label: isArchived ? t.unarchive : t.archive, icon: "archive", onSelect: () => { onArchive(!isArchived); },
-          }] }]}
-        />
+        {items.length > 0 && <Menu label={t.conversationMenu} groups={() => [{ items }]} />}
       </div>
       <div className="pane-listing">
         <Icon name="house" />
-        <span className="ellipsis">{listing.title ?? t.unknownListing}</span>
+        <bdi className="ellipsis">{listing.title === null ? t.unknownListing : plainName(listing.title)}</bdi>
         {listing.price !== null && <strong>{format.price(listing.price, listing.currency)}</strong>}
       </div>
+      {voices.length > 0 && (
+        <p className="pane-voices" data-testid="third-voices">
+          <Icon name="shield" /><span>{t.thirdVoices}</span>
+          {voices.map(({ name, role }) => (
+            <span key={`${name} ${role ?? ""}`} className="pane-voice"><bdi>{name}</bdi>{role !== null && <> · {role}</>}</span>
+          ))}
+        </p>
+      )}
     </header>
   );
 }

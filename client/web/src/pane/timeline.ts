@@ -30,7 +30,8 @@ const RUN_GAP = 5 * 60_000;
 export function layOut(messages: readonly ChatMessage[], readUpTo: number | null, hasOlder: boolean): TimelineDay[] {
   const days: TimelineDay[] = [];
   const first = readUpTo === null ? -1 : messages.findIndex((message) => isUnread(message, readUpTo));
-  const firstUnread = first > 0 || !hasOlder ? messages[first] : undefined;
+  const isCertain = first > 0 || !hasOlder || messages[0]?.seq === (readUpTo ?? 0) + 1;
+  const firstUnread = isCertain ? messages[first] : undefined;
   messages.forEach((message, index) => {
     const key = dayOf(message.created_at);
     let day = days[days.length - 1];
@@ -51,7 +52,7 @@ export function countUnread(messages: readonly ChatMessage[], readUpTo: number):
 }
 
 function isUnread(message: ChatMessage, readUpTo: number): boolean {
-  return !message.isOwn && message.seq !== null && message.seq > readUpTo;
+  return !message.isOwn && !message.is_deleted && message.seq !== null && message.seq > readUpTo;
 }
 
 function isSameRun(first: ChatMessage | undefined, second: ChatMessage | undefined): boolean {

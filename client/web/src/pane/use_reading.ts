@@ -1,55 +1,82 @@
 /** What the reader has seen: marks it as read, and knows where the unread ones begin. */
 
+import type { ChatMessage } from "chatserver-client";
 import type { Chat } from "chatserver-client/react";
-import { useEffect, useState } from "react";
+import { useCallback, useState } from "react";
 
 export interface Reading {
   /** The mark "new messages" stands after this `seq`; null: no mark. */
   readUpTo: number | null;
-  /** The newest message of the other when the conversation was opened. */
+  /** How many were unread when the mark was set. */
+  markedCount: number;
+  /** The newest message when the conversation was opened. */
   openedAt: number;
+  /** Sets the mark anew, before the first unread message. */
+  mark: () => void;
 }
 
-interface Seen {
+interface Mark {
   openedAt: number;
-  /** The newest message of the other that this hook knows of. */
-  latest: number;
   readUpTo: number | null;
+  markedCount: number;
+  /** All after it was read: what comes next gets a mark of its own. */
+  isDone: boolean;
+}
+
+const NONE: Mark = { openedAt: Infinity, readUpTo: null, markedCount: 0, isDone: true };
+
+/**
+ * The mark appears with what is unread when the conversation opens, and with what comes
+ * while the reader does not look at the newest message (`isLooking`); it goes when they write.
+ */
+export function useReading(chat: Chat, isLooking: boolean): Reading {
+  const { conversation, messages, isLoading } = chat;
+  const last = messages[messages.length - 1];
+  const isAnswering = last?.isOwn === true && last.seq === null;
+  const [mark, setMark] = useState<Mark | null>(null);
+  const unread = conversation?.unread_count ?? 0;
+  const readSeq = conversation?.read_seq ?? 0;
+
+  let next = mark;
+  if (mark === null) {
+    if (conversation && !isLoading) next = marked(conversation.last_seq, unread, readSeq);
+  } else if (unread === 0 && !mark.isDone) {
+    next = { ...mark, isDone: true };
+  } else if (unread > 0 && mark.isDone && !isLooking) {
+    next = marked(mark.openedAt, unread, readSeq);
+  } else if (isAnswering && mark.readUpTo !== null) {
+    next = { ...mark, readUpTo: null };
+  }
+  if (next !== mark) setMark(next);
+  const setAnew = useCallback(() => {
+    setMark((current) => marked(current?.openedAt ?? Infinity, unread, readSeq));
+  }, [unread, readSeq]);
+  const { readUpTo, markedCount, openedAt } = next ?? NONE;
+  return { readUpTo, markedCount, openedAt, mark: setAnew };
+}
+
+function marked(openedAt: number, unread: number, readSeq: number): Mark {
+  return { openedAt, readUpTo: unread > 0 ? readSeq : null, markedCount: unread, isDone: unread === 0 };
 }
 
 /**
- * Marks everything read while the newest message is visible and the window has the
- * focus (`isLooking`). The mark appears with what came while the reader looked
- * elsewhere, and goes when they write.
+ * The last message of another up to which everything was seen, without a gap after
+ * `readSeq`; undefined when that is none. What lies between two that were seen, and was
+ * not on the screen itself, ends it.
  */
-export function useReading(chat: Chat, isLooking: boolean): Reading {
-  const { conversation, messages, markRead } = chat;
-  const latest = latestReceived(chat);
-  const last = messages[messages.length - 1];
-  const isAnswering = last?.isOwn === true && last.seq === null;
-  const [seen, setSeen] = useState<Seen | null>(null);
-
-  let next = seen;
-  if (seen === null && conversation) {
-    const opened = Math.max(latest, conversation.last_seq);
-    const readUpTo = conversation.unread_count > 0 ? conversation.read_seq : null;
-    next = { openedAt: opened, latest: opened, readUpTo };
-  } else if (seen && latest > seen.latest) {
-    next = { ...seen, latest, readUpTo: seen.readUpTo ?? (isLooking ? null : seen.latest) };
-  } else if (seen && isAnswering && seen.readUpTo !== null) {
-    next = { ...seen, readUpTo: null };
+export function seenUpTo(
+  messages: readonly ChatMessage[], readSeq: number, isSeen: (seq: number) => boolean,
+): number | undefined {
+  let upTo: number | undefined;
+  let wanted = readSeq + 1;
+  for (const { seq, isOwn, is_deleted } of messages) {
+    if (seq === null || seq < wanted) continue;
+    if (seq > wanted) return upTo;
+    if (!isOwn && !is_deleted) {
+      if (!isSeen(seq)) return upTo;
+      upTo = seq;
+    }
+    wanted += 1;
   }
-  if (next !== seen) setSeen(next);
-
-  const unread = conversation?.unread_count ?? 0;
-  useEffect(() => { if (isLooking && unread > 0) markRead(); }, [isLooking, unread, latest, markRead]);
-  return { readUpTo: next?.readUpTo ?? null, openedAt: next?.openedAt ?? Infinity };
-}
-
-function latestReceived({ messages }: Chat): number {
-  for (let index = messages.length - 1; index >= 0; index -= 1) {
-    const message = messages[index];
-    if (message && !message.isOwn && message.seq !== null) return message.seq;
-  }
-  return 0;
+  return upTo;
 }

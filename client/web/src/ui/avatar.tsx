@@ -3,6 +3,8 @@
 import type { User } from "chatserver-client";
 import { useState, type ReactElement } from "react";
 
+import { plainName } from "./plain";
+
 const COLOURS = 8;
 
 export interface AvatarProps {
@@ -26,9 +28,18 @@ export function Avatar({ user, name, isOnline = false }: AvatarProps): ReactElem
   );
 }
 
+/** Both people of a conversation that the reader takes no part in. */
+export function AvatarPair({ users }: { users: readonly User[] }): ReactElement {
+  return (
+    <span className="avatar-pair">
+      {users.map((user) => <Avatar key={user.id} user={user} name={fullName(user) ?? ""} />)}
+    </span>
+  );
+}
+
 /** First and last name as far as they are known. */
 export function fullName(user: User): string | null {
-  return [user.first_name, user.last_name].filter(Boolean).join(" ") || null;
+  return plainName([user.first_name, user.last_name].filter(Boolean).join(" ")) || null;
 }
 
 function initials(name: string): string {

@@ -23,6 +23,8 @@ const PATHS = {
   search: "M11 5a6 6 0 1 1 0 12 6 6 0 0 1 0-12zM15.500 15.500 20 20",
   send: "M4 12 3 4l18 8-18 8zM4 12h8",
   settings: "M4 7h9M17 7h3M15 5v4M4 17h3M11 17h9M9 15v4",
+  up: "M12 19V5M6 11l6-6 6 6",
+  shield: "M12 3.5 5 6v6c0 4.500 3 7 7 8.500 4-1.500 7-4 7-8.500V6z",
   trash: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5",
 } as const;
 
