@@ -263,9 +263,10 @@ export class LiveConversation implements Store<ConversationSnapshot> {
   #check(): void {
     this.#isCheckQueued = false;
     const { error, isLoading, isIncomplete, pausedFor } = this.#history;
-    if (!this.isOpen || !this.log.info || isLoading || pausedFor > 0) return;
+    if (!this.isOpen || !this.log.info) return;
+    if (this.#place.update()) this.#snapshot.invalidate();
+    if (isLoading || pausedFor > 0) return;
     if (error && (isPermanent(error) || !this.#context.link.isOnline)) return; // `online` comes back to it
-    this.#place.update();
     if (isIncomplete) void this.#history.newest();
     else if (this.#place.isSought) void this.#place.fetch();
     else if (this.log.unsureFrom !== undefined) void this.#history.refresh();

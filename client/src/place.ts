@@ -46,9 +46,11 @@ export class UnreadPlace {
     this.#log.leavePast();
   }
 
-  /** Notices that it was found. */
-  update(): void {
-    if (this.isSought && this.#log.info && this.#isHeld()) this.#foundAt = this.#log.drops;
+  /** Notices that it was found; whether it was just now. */
+  update(): boolean {
+    if (!this.isSought || !this.#log.info || !this.#isHeld()) return false;
+    this.#foundAt = this.#log.drops;
+    return true;
   }
 
   /** Fetches what is missing; call it while it `isSought` and the newest messages are held. */

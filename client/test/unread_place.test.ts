@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { ChatClient } from "../src/client.js";
 import type { ConversationSnapshot } from "../src/snapshot.js";
+import { memoryOutbox } from "../src/storage/memory.js";
 import { expectEqualToServer, FakeServer, LANDLORD, makeClient, pass, TENANT } from "./kit.js";
 
 let server: FakeServer;
@@ -151,5 +152,29 @@ describe("opened at the first unread one", () => {
     server.refuseRest = () => undefined;
     await pass(3_000);
     expect(range()).toBe("36-85");
+  });
+});
+
+describe("offline", () => {
+  it("shows what waits to be sent, with what the last visit knew", async () => {
+    server.receipt(TENANT, "a", "read", 300);
+    const storage = memoryOutbox();
+    const before = makeClient(server, TENANT, { storage });
+    before.connect();
+    await pass(5_000);
+    server.isDown = true;
+    server.cut();
+    before.conversation("a").send("later");
+    await pass(5_000);
+    before.close();
+    tenant = makeClient(server, TENANT, { storage });
+    tenant.connect();
+    let last = shown();
+    tenant.conversation("a").subscribe(() => { last = shown(); }); // as a screen looks at it
+    tenant.conversation("a").open("unread");
+    await pass(5_000);
+    expect(last.messages).toEqual(shown().messages);
+    expect(shown().messages.map(({ content, state }) => [content, state])).toEqual([["later", "sending"]]);
+    expect(shown().conversation?.unread_count).toBe(0);
   });
 });
