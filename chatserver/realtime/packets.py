@@ -234,8 +234,12 @@ EVENT_PREFIX = b"42"
 
 
 def encode_event(event: str, payload: Any) -> bytes:
-    """An event with one argument. Raises TypeError for what JSON cannot hold."""
-    return EVENT_PREFIX + orjson.dumps((event, payload))
+    """An event with one argument, or those of a tuple, as in python-socketio.
+
+    Raises TypeError for what JSON cannot hold.
+    """
+    arguments = payload if isinstance(payload, tuple) else (payload,)
+    return EVENT_PREFIX + orjson.dumps((event, *arguments))
 
 
 def encode_ack(ack_id: int, *payload: Any) -> bytes:
