@@ -152,3 +152,21 @@ async def test_a_socket_that_presents_a_fresh_token_in_time_stays(
         await lost.heard("disconnect")
         assert await kept.code("nonsense", {}) == "unknown_event"
         assert not kept.of("disconnect")
+
+
+async def test_a_websocket_of_swift_names_its_own_scheme_as_origin(server: RunningServer) -> None:
+    """Starscream's headers, under the official Swift client."""
+    headers = {"Origin": server.base_url.replace("http", "ws")}
+    url = f"{server.base_url}/socket.io/?EIO=4&transport=websocket"
+    async with ClientSession() as http, http.ws_connect(url, headers=headers) as ws:
+        assert (await ws.receive_str()).startswith("0{")
+
+
+async def test_options_without_an_origin_is_answered(server: RunningServer) -> None:
+    """As a tool or a load balancer asks, which is no browser."""
+    async with (
+        ClientSession() as http,
+        http.options(f"{server.base_url}/socket.io/?EIO=4&transport=polling") as answer,
+    ):
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST, OPTIONS"
