@@ -72,7 +72,7 @@ class Buckets(Generic[Key]):
         self._window = float(item.get_expiry())
         self._second = self._window / item.amount
         self._half = self._window / 2
-        self._relief = min(MAX_RELIEF, self._window / 4)
+        self._relieved = self._window - min(MAX_RELIEF, self._window / 4)
         self._settled_from = self._window * SETTLED_FROM
         self._buckets: OrderedDict[Key, _Bucket] = OrderedDict()
         self._changed: dict[Key, _Bucket] = {}
@@ -90,18 +90,18 @@ class Buckets(Generic[Key]):
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._add(key, now)
-        elif now < bucket.refused_until:
-            return Refusal(bucket.refused_until - now, now - bucket.told_at)
-        elif bucket.paid_at - now >= self._window:
-            return self._refuse(bucket, now)
+        paid_at = bucket.paid_at
+        # Nobody is refused with less to pay off than is left of it when a refusal ends.
+        if paid_at - now >= self._relieved and (refusal := self._refusal(bucket, now)):
+            return refusal
         # As in _charge, in place: this is on the path of every event.
-        seconds = cost * self._second
-        if bucket.paid_at <= now:
-            bucket.paid_at = now
+        if paid_at <= now:
+            paid_at = now
             bucket.is_noted = False
-        bucket.paid_at += seconds
-        bucket.unsettled += seconds
-        if not bucket.is_changed and bucket.unsettled >= self._settled_from:
+        seconds = cost * self._second
+        bucket.paid_at = paid_at + seconds
+        bucket.unsettled = unsettled = bucket.unsettled + seconds
+        if unsettled >= self._settled_from and not bucket.is_changed:
             bucket.is_changed = True
             self._changed[key] = bucket
         return None
@@ -131,10 +131,13 @@ class Buckets(Generic[Key]):
         half_spent, self._half_spent = self._half_spent, []
         return half_spent
 
-    def _refuse(self, bucket: _Bucket, now: float) -> Refusal:
-        bucket.told_at = now
-        bucket.refused_until = bucket.paid_at - self._window + self._relief
-        return Refusal(bucket.refused_until - now, 0.0)
+    def _refusal(self, bucket: _Bucket, now: float) -> Refusal | None:
+        if now >= bucket.refused_until:
+            if bucket.paid_at - now < self._window:
+                return None
+            bucket.told_at = now
+            bucket.refused_until = bucket.paid_at - self._relieved
+        return Refusal(bucket.refused_until - now, now - bucket.told_at)
 
     def _charge(self, key: Key, bucket: _Bucket, now: float, seconds: float) -> None:
         if bucket.paid_at <= now:

@@ -12,7 +12,7 @@ from chatserver.dev.redis import EmbeddedRedis
 from chatserver.setting_sources import config_directory
 from tests.kit.app import running_server
 from tests.kit.clients import Device, Rest, open_chat
-from tests.kit.services import eventually
+from tests.kit.services import eventually, principal
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -52,6 +52,15 @@ async def test_two_nodes_live_with_it(database_url: str, tmp_path: Path) -> None
                 answer = await Rest(http, node.base_url).send(chat.tenant, chat.id, content="x")
                 codes.append(answer.status)
             assert codes == [201, 201, 429], "one limit for both"
+            # What one node has charged, the other knows once both have settled.
+            one.node.budgets.charge(principal(chat.landlord.id), 1e6)
+            for node in (one, other):
+                await node.node.budgets.settle()
+            other.node.budgets.charge(principal(chat.landlord.id), 100)
+            await other.node.budgets.settle()
+            refused = await Rest(http, other.base_url).get("unread-count", chat.landlord)
+            assert refused.status == 429, "one budget for both"
+            assert (await Rest(http, other.base_url).get("unread-count", chat.tenant)).status == 200
             await landlord.heard("message", 2)
             await tenant.close()
             assert not (await landlord.heard("presence", 2))[1]["is_online"]

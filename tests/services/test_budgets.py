@@ -124,6 +124,7 @@ def test_a_valid_token_moves_its_handshake_from_the_address_to_the_user(world: W
         world.budgets.spend_handshake(HOME)
         world.budgets.prove(principal(), HOME)
     world.budgets.spend_unproven(HOME, 9.9)
+    world.budgets.spend_unproven(HOME, 0.1)
     assert 4 * costs.handshake == 8
     world.budgets.spend(principal(), 2)
     assert refusal(world, principal())
