@@ -211,6 +211,8 @@ async def test_forged_bytes_hurt_nobody(town: Town, redis: EmbeddedRedis, forged
     assert answer["ok"]
     await town.landlord.heard("message")
     assert [
-        name for name, _ in town.landlord.events if name not in ("message", "unread", "head")
+        name
+        for name, _ in town.landlord.events
+        if name not in ("conversation", "message", "unread", "head")
     ] == []
     await emitter.redis.aclose()
