@@ -1,8 +1,9 @@
 """What all schemas have in common: unknown fields are bad, and errors name each field."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import marshmallow as ma
 from marshmallow import fields, validate
@@ -12,14 +13,64 @@ from chatserver.errors import InvalidPayload
 MAX_SEQ = 2**53 - 1
 """The largest number that JavaScript counts exactly."""
 
+MAX_UNKNOWN: Final = 5
+"""So many unknown fields are named; an object with more is not looked at any further."""
+
+MAX_BAD_FIELDS: Final = 20
+"""So many bad fields are named in one answer."""
+
 T = TypeVar("T")
 
 
 class Schema(ma.Schema):
-    """Loads mappings with string keys; anything that it does not name is an error."""
+    """Loads mappings with string keys; anything that it does not name is an error.
+
+    That is looked at before any value, and costs no more for many fields than for a few.
+    """
 
     class Meta:
         unknown = ma.RAISE
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._names = {field.data_key or name for name, field in self.load_fields.items()}
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """As in marshmallow. Raises ValidationError."""
+        if isinstance(data, Mapping):
+            unknown = list(islice((name for name in data if name not in self._names), MAX_UNKNOWN))
+            if len(unknown) == MAX_UNKNOWN and len(data) > MAX_UNKNOWN + len(self._names):
+                problems = {name: ["Unknown field."] for name in unknown}
+                raise ma.ValidationError({"_schema": ["Too many unknown fields."], **problems})
+        return super().load(data, **options)
+
+
+class Dict(fields.Dict):
+    """A JSON object of at most `max_length` members, counted before any is looked at."""
+
+    def __init__(self, *, max_length: int, **options: Any) -> None:
+        self._length = validate.Length(max=max_length)
+        super().__init__(**options)
+        self.validators.insert(0, self._length)  # where OpenAPI finds it
+
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> Any:
+        if isinstance(value, Mapping):
+            self._length(value)
+        return super()._deserialize(value, *rest, **options)  # type: ignore[no-untyped-call]
+
+
+class List(fields.List[T]):
+    """A JSON array of at most `max_length` values, counted before any is looked at."""
+
+    def __init__(self, inner: fields.Field[T], *, max_length: int, **options: Any) -> None:
+        self._length = validate.Length(max=max_length)
+        super().__init__(inner, **options)
+        self.validators.insert(0, self._length)
+
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> list[Any]:
+        if isinstance(value, list):
+            self._length(value)
+        return super()._deserialize(value, *rest, **options)
 
 
 class Integer(fields.Integer):
@@ -77,13 +128,16 @@ def load(schema: ma.Schema, data: Any) -> dict[str, Any]:
         raise InvalidPayload(fields=flatten(error.messages)) from None
 
 
-def flatten(messages: Any, prefix: str = "") -> dict[str, list[str]]:
-    """Marshmallow's nested messages as `{"open.<key>.seq": ["…"]}`."""
+def flatten(messages: Any) -> dict[str, list[str]]:
+    """Marshmallow's nested messages as `{"open.<key>.seq": ["…"]}`: the first MAX_BAD_FIELDS."""
+    return dict(islice(_flat(messages, ""), MAX_BAD_FIELDS))
+
+
+def _flat(messages: Any, prefix: str) -> Iterator[tuple[str, list[str]]]:
     if not isinstance(messages, Mapping):
-        return {prefix or "_schema": [str(message) for message in messages]}
-    flat: dict[str, list[str]] = {}
+        yield prefix or "_schema", [str(message) for message in messages]
+        return
     for key, value in messages.items():
         # What a client made up must not blow up the answer, nor be text that is none.
         name = str(key)[:100].encode("utf-8", "replace").decode()
-        flat.update(flatten(value, f"{prefix}.{name}" if prefix else name))
-    return flat
+        yield from _flat(value, f"{prefix}.{name}" if prefix else name)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 from marshmallow import ValidationError, fields, validate
 
-from chatserver.schemas.base import Schema
+from chatserver.schemas.base import Dict, List, Schema
 from chatserver.schemas.requests import MAX_RAW_CONTENT
 from chatserver.services.notices import MAX_LENGTH
 
@@ -14,23 +14,34 @@ MAX_DATA_BYTES: Final = 4096
 MAX_DATA_DEPTH: Final = 20
 """Far below what writers and readers of JSON refuse."""
 
+LEAST_MEMBER: Final = len('"a":0,')
+"""Bytes of JSON that nearly every member of an object takes."""
+
 MAX_USERS: Final = 1000
 
 
 def _check_data(data: dict[str, Any]) -> None:
-    if _depth(data) > MAX_DATA_DEPTH:
+    depth = _depth(data)
+    if depth is not None and depth > MAX_DATA_DEPTH:
         raise ValidationError(f"Must not be nested deeper than {MAX_DATA_DEPTH}.")
-    if len(orjson.dumps(data)) > MAX_DATA_BYTES:
+    if depth is None or len(orjson.dumps(data)) > MAX_DATA_BYTES:
         raise ValidationError(f"Must not be longer than {MAX_DATA_BYTES} bytes of JSON.")
 
 
-def _depth(data: dict[str, Any]) -> int:
-    """How many objects and lists are inside one another, at most."""
-    depth = 0
+def _depth(data: dict[str, Any]) -> int | None:
+    """How many objects and lists are inside one another, up to one more than are allowed.
+
+    None for what must be longer than is allowed: a value takes two bytes and its comma.
+    """
+    seen = 0
     level: list[Any] = [data]
-    while level:
-        depth += 1
+    for depth in range(1, MAX_DATA_DEPTH + 2):
+        seen += sum(map(len, level))
+        if 2 * seen > MAX_DATA_BYTES:
+            return None
         level = [part for value in level for part in _parts(value) if isinstance(part, dict | list)]
+        if not level:
+            return depth
     return depth
 
 
@@ -44,7 +55,8 @@ class NoticeBody(Schema):
         validate=validate.Length(min=1, max=MAX_RAW_CONTENT),
         metadata={"maxLength": MAX_LENGTH},
     )
-    data = fields.Dict(
+    data = Dict(
+        max_length=MAX_DATA_BYTES // LEAST_MEMBER,
         keys=fields.String(),
         values=fields.Raw(allow_none=True),
         load_default=None,
@@ -52,11 +64,12 @@ class NoticeBody(Schema):
         validate=_check_data,
         metadata={"description": "For programs: the server only passes it on; at most 4 KB"},
     )
-    user_ids = fields.List(
+    user_ids = List(
         fields.UUID(),
+        max_length=MAX_USERS,
         load_default=None,
         allow_none=True,
-        validate=validate.Length(min=1, max=MAX_USERS),
+        validate=validate.Length(min=1),
         metadata={"description": "Only the devices of these users; without it, everybody's"},
     )
 

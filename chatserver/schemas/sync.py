@@ -5,7 +5,7 @@ from uuid import UUID
 
 from marshmallow import fields, validate
 
-from chatserver.schemas.base import Boolean, Integer, Schema, sequence_number
+from chatserver.schemas.base import Boolean, Dict, Integer, Schema, sequence_number
 from chatserver.schemas.objects import (
     ConversationSchema,
     MessageSchema,
@@ -39,11 +39,11 @@ class SyncRequest(Schema):
 
     cursor = fields.String(allow_none=True, **_CURSOR)
     limit = Integer(load_default=DEFAULT_LIMIT, validate=validate.Range(min=1, max=MAX_LIMIT))
-    open = fields.Dict(
+    open = Dict(
+        max_length=MAX_OPEN,
         keys=fields.UUID(),
         values=fields.Nested(OpenStateSchema),
         load_default=dict,
-        validate=validate.Length(max=MAX_OPEN),
     )
 
 

@@ -1,7 +1,9 @@
 """Typing indicators: best effort, and never left on by a socket that is gone."""
 
+import asyncio
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -21,9 +23,29 @@ CONVERSATIONS_AT_ONCE: Final = 1000
 MAX_KNOWN: Final = 20_000
 LOOK_UP_TIMEOUT: Final = 2.0
 
+REPEAT_AFTER: Final = 3.0
+"""Seconds between two times that a room is told that a socket types: clients believe it
+for six."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """A conversation where a socket types or did until just now.
+
+    `is_told` is what the room knows. While `timer` runs, it is not told again that the
+    socket types; `is_due` says that it is when the time is over.
+    """
+
+    is_told: bool = False
+    is_due: bool = False
+    timer: asyncio.TimerHandle | None = None
+
 
 class TypingService:
     """Remembers which sockets are typing where, so that it can take it back.
+
+    A room is told of a socket once in REPEAT_AFTER seconds that it types, whatever that
+    sends, and once that it no longer does.
 
     However many type, each conversation is looked up once in `believed_for` seconds, and
     those that are looked up at the same time share a statement. While the database is
@@ -36,7 +58,7 @@ class TypingService:
         self._database = database
         self._publisher = publisher
         self._believed_for = believed_for
-        self._typing: dict[str, set[UUID]] = {}
+        self._typing: dict[str, dict[UUID, _Place]] = {}
         # When each was looked up, the longest ago first, and whether it was closed.
         self._known: OrderedDict[UUID, tuple[float, bool]] = OrderedDict()
         self._look_ups = Batcher[UUID, bool](
@@ -56,21 +78,53 @@ class TypingService:
         if await self._is_closed(conversation_id):
             self.left(principal, conversation_id, socket_id)
             raise closed()
-        if is_typing:
-            self._typing.setdefault(socket_id, set()).add(conversation_id)
+        if not is_typing:
+            self.left(principal, conversation_id, socket_id)
+            return
+        place = self._typing.setdefault(socket_id, {}).setdefault(conversation_id, _Place())
+        if place.timer is None:
+            self._tell(principal, conversation_id, socket_id, place)
         else:
-            self._forget(socket_id, conversation_id)
-        self._publish(principal, conversation_id, is_typing)
+            place.is_due = True
 
     def left(self, principal: Principal, conversation_id: UUID, socket_id: str) -> None:
-        """The socket leaves the room: if it was typing there, it no longer is."""
-        if self._forget(socket_id, conversation_id):
+        """The socket stops, or leaves the room: if it was typing there, it no longer is."""
+        place = self._typing.get(socket_id, {}).get(conversation_id)
+        if place is None:
+            return
+        place.is_due = False
+        if place.is_told:
+            place.is_told = False
             self._publish(principal, conversation_id, False)
+        if place.timer is None:
+            self._forget(socket_id, conversation_id)
 
     def disconnected(self, principal: Principal, socket_id: str) -> None:
         """The socket is gone: it types nowhere any more."""
-        for conversation_id in self._typing.pop(socket_id, ()):
-            self._publish(principal, conversation_id, False)
+        for conversation_id, place in self._typing.pop(socket_id, {}).items():
+            if place.timer is not None:
+                place.timer.cancel()
+            if place.is_told:
+                self._publish(principal, conversation_id, False)
+
+    def _tell(
+        self, principal: Principal, conversation_id: UUID, socket_id: str, place: _Place
+    ) -> None:
+        """Tell the room that the socket types, which it is not told again for a while."""
+        place.is_told, place.is_due = True, False
+        place.timer = asyncio.get_running_loop().call_later(
+            REPEAT_AFTER, self._end_wait, principal, conversation_id, socket_id, place
+        )
+        self._publish(principal, conversation_id, True)
+
+    def _end_wait(
+        self, principal: Principal, conversation_id: UUID, socket_id: str, place: _Place
+    ) -> None:
+        place.timer = None
+        if place.is_due:
+            self._tell(principal, conversation_id, socket_id, place)
+        elif not place.is_told:
+            self._forget(socket_id, conversation_id)
 
     async def _is_closed(self, conversation_id: UUID) -> bool:
         looked_at, is_closed = self._known.get(conversation_id, (None, False))
@@ -92,14 +146,11 @@ class TypingService:
             self._known.popitem(last=False)
         return [conversation_id in found for conversation_id in conversation_ids]
 
-    def _forget(self, socket_id: str, conversation_id: UUID) -> bool:
-        places = self._typing.get(socket_id)
-        if places is None or conversation_id not in places:
-            return False
-        places.discard(conversation_id)
+    def _forget(self, socket_id: str, conversation_id: UUID) -> None:
+        places = self._typing[socket_id]
+        del places[conversation_id]
         if not places:
             del self._typing[socket_id]
-        return True
 
     def _publish(self, principal: Principal, conversation_id: UUID, is_typing: bool) -> None:
         self._publisher.publish(

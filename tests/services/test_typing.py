@@ -1,19 +1,36 @@
 """Typing: told to the room, and taken back when the socket leaves or is gone."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any
 from uuid import UUID, uuid4
 
+import async_solipsism  # type: ignore[import-untyped]
 import pytest
 
 from chatserver.db.engine import Database, create_engine
 from chatserver.errors import Forbidden
 from chatserver.events import TypingChanged
-from chatserver.services.typing import TypingService
+from chatserver.services.typing import REPEAT_AFTER, TypingService
 from tests.kit.services import Node, RecordingPublisher, principal
 
 NOBODY = "postgresql://chat@127.0.0.1:1/chat"
 
 ME = principal(uuid4())
 HERE, THERE = uuid4(), uuid4()
+
+
+def on_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Runs `test` on a clock that moves when nothing else can happen."""
+
+    @wraps(test)
+    def run() -> None:
+        with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
+            runner.run(test())
+
+    del run.__wrapped__  # pytest would see a coroutine
+    return run
 
 
 class Room:
@@ -29,6 +46,51 @@ class Room:
     @property
     def told(self) -> list[tuple[object, bool]]:
         return [(each.conversation_id, each.is_typing) for each in self.publisher.of(TypingChanged)]
+
+
+@on_virtual_time
+async def test_the_room_is_told_of_a_flood_once() -> None:
+    room = Room()
+    for _ in range(100):
+        await room.types()
+    assert room.told == [(HERE, True)]
+    for _ in range(100):
+        await room.types(is_typing=False)
+        await room.types()
+    assert room.told == [(HERE, True), (HERE, False)]
+    await room.types(THERE)
+    await room.types(socket="other")
+    assert room.told[2:] == [(THERE, True), (HERE, True)]
+
+
+@on_virtual_time
+async def test_who_goes_on_typing_is_told_of_once_in_three_seconds() -> None:
+    room = Room()
+    for _ in range(100):
+        await room.types()
+        await asyncio.sleep(0.1)
+    assert room.told == [(HERE, True)] * 4  # after 0, 3, 6 and 9 s
+
+
+@on_virtual_time
+async def test_who_stopped_meanwhile_is_told_of_only_when_typing_again() -> None:
+    room = Room()
+    for is_typing in (True, False, True, False):
+        await room.types(is_typing=is_typing)
+    await asyncio.sleep(REPEAT_AFTER + 1)
+    assert room.told == [(HERE, True), (HERE, False)]
+    await room.types()
+    assert room.told[2:] == [(HERE, True)]
+
+
+@on_virtual_time
+async def test_what_is_due_of_a_socket_that_is_gone_is_not_told() -> None:
+    room = Room()
+    await room.types()
+    await room.types()
+    room.typing.disconnected(ME, "a")
+    await asyncio.sleep(REPEAT_AFTER + 1)
+    assert room.told == [(HERE, True), (HERE, False)]
 
 
 async def test_each_word_of_a_socket_is_told_to_the_room() -> None:
@@ -78,7 +140,8 @@ async def test_who_stopped_or_never_typed_has_nothing_to_take_back() -> None:
     assert room.told == []
 
 
-async def test_nothing_is_kept_of_sockets_that_are_gone() -> None:
+@on_virtual_time
+async def test_nothing_is_kept_of_sockets_that_are_gone_or_quiet() -> None:
     room = Room()
     for number in range(100):
         await room.types(socket=str(number))
@@ -86,6 +149,7 @@ async def test_nothing_is_kept_of_sockets_that_are_gone() -> None:
         room.typing.disconnected(ME, str(number))
         await room.types(socket=f"quiet {number}")
         await room.types(socket=f"quiet {number}", is_typing=False)
+    await asyncio.sleep(REPEAT_AFTER + 1)
     assert room.typing._typing == {}
 
 
