@@ -263,9 +263,9 @@ export class LiveConversation implements Store<ConversationSnapshot> {
   #check(): void {
     this.#isCheckQueued = false;
     const { error, isLoading, isIncomplete, pausedFor } = this.#history;
-    if (!this.isOpen || !this.log.info) return;
+    if (!this.isOpen || !this.log.info || isLoading) return; // it is shown when the page is there as a whole
     if (this.#place.update()) this.#snapshot.invalidate();
-    if (isLoading || pausedFor > 0) return;
+    if (pausedFor > 0) return;
     if (error && (isPermanent(error) || !this.#context.link.isOnline)) return; // `online` comes back to it
     if (isIncomplete) void this.#history.newest();
     else if (this.#place.isSought) void this.#place.fetch();

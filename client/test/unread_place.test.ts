@@ -43,7 +43,10 @@ describe("opened at the first unread one", () => {
     tenant.connect();
     await pass();
     const seen: string[] = [];
-    tenant.conversation("a").subscribe(() => seen.push(range()));
+    tenant.conversation("a").subscribe(() => {
+      seen.push(range());
+      expect(shown().isLoading).toBe(shown().messages.length === 0);
+    });
     tenant.conversation("a").open("unread");
     expect(shown()).toMatchObject({ messages: [], isLoading: true, isOpen: true });
     await pass();
