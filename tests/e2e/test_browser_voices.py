@@ -161,7 +161,8 @@ async def test_of_many_unread_only_what_was_on_the_screen_is_read(
     states = await eventually(landlord.messages, lambda rows: len(rows) > 0)
     assert {state for _, state in states} == {"delivered"}
 
-    # Back at the first unread one, and down to the end without leaving one out.
+    # Back at the first unread one, and down without leaving one out, until those are
+    # reached that were on the screen before.
     await tenant.click(at("to-unread"))
     await tenant.says("unread-mark", f"{UNREAD - read} new messages")
 
@@ -170,7 +171,6 @@ async def test_of_many_unread_only_what_was_on_the_screen_is_read(
         return await read_seq(house, house.chat.tenant)
 
     await eventually(scroll_down, lambda seq: seq == UNREAD)
-    assert await tenant.evaluate(LAST_VISIBLE) == UNREAD
     await tenant.lacks("to-unread")
     await eventually(landlord.messages, lambda rows: {row.state for row in rows} == {"read"})
     for screen in (tenant, landlord):
