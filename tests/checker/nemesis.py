@@ -12,9 +12,10 @@ from tests.checker.strikes import Strike
 from tests.kit.proxy import Proxy
 
 # What the requests that are to be cut in two have in them: a device's message, and a
-# message's text or the end of a transaction on the way to PostgreSQL.
+# message's text or the end of a transaction on the way to PostgreSQL (its beginning,
+# BEGIN ISOLATION LEVEL READ COMMITTED, has the bare word, too).
 DEVICE_NEEDLE = b"client_msg_id"
-DATABASE_NEEDLES = (b"zq", b"COMMIT")
+DATABASE_NEEDLES = (b"zq", b"COMMIT;")
 
 LONGEST_DELAYS = {"link": 0.5, "database": 0.03, "redis": 0.3}
 
