@@ -123,8 +123,13 @@ class Departure:
             if answer.is_ok:
                 self.history.acknowledge(write, answer.body["message"])
                 return True
-            self._check(answer)
-            if answer.code == "unauthorized":
+            if answer.code == "not_found":
+                self.history.complain(
+                    1, "its conversation is gone", chat=write.chat, device=self.name
+                )
+            else:
+                self._check(answer)
+            if answer.code in ("unauthorized", "not_found"):
                 self.history.refuse(write, answer.code)
                 return False
             self.history.lose(write)

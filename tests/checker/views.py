@@ -47,9 +47,12 @@ def check_unread(
 
 
 def check_told(holders: Sequence[Holder], truth: Truth) -> Iterator[Violation]:
-    """6 and 9, live: what the events said last, without a sync, is how it is."""
+    """1, 6 and 9, live: what the events said last, without a sync, is how it is."""
     for holder in holders:
         for chat in holder.replica.chats.values():
+            if chat.id not in truth.chats:
+                yield Violation(1, "its conversation is gone", chat.id, holder.name)
+                continue
             unread = truth.participants[chat.id, holder.user].unread_count
             if chat.told_unread not in (unread, None):
                 what = f"the last event said {chat.told_unread} unread, it is {unread}"

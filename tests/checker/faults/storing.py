@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chatserver.db.engine import create_engine
+from chatserver.db.host import HostTables
 from chatserver.errors import InvalidPayload
 from chatserver.models import Message, Principal
 from chatserver.repositories import appends, conversations, messages
@@ -132,3 +134,22 @@ def edit_without_rev() -> None:
 def archive_stays() -> None:
     """A new message does not bring an archived conversation back."""
     in_append(("archived_by_client = false, archived_by_owner = false", "is_active = is_active"))
+
+
+CASCADE = """
+    ALTER TABLE chat.conversations ADD CONSTRAINT conversations_client_user_id_fkey
+        FOREIGN KEY (client_user_id) REFERENCES core.users (id) ON DELETE CASCADE
+"""
+
+
+@fault(1)
+def deletion_cascades() -> None:
+    """Who is deleted by the host takes the other's conversation along: an old key is back."""
+    inspect = HostTables.inspect
+
+    async def restore_key(connection: AsyncConnection) -> HostTables:
+        await connection.execute(text(CASCADE))
+        await connection.commit()
+        return await inspect(connection)
+
+    patch(HostTables, "inspect", restore_key)
