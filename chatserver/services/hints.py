@@ -64,7 +64,7 @@ class Hints(ABC, Generic[Item]):
             self._doubtful |= asked
             await asyncio.sleep(RETRY_INTERVAL)
             return
-        self._log.info("hints_told", kind=type(self).__name__, count=len(events))
+        self._log.info("resync_hints_sent", kind=type(self).__name__, count=len(events))
         for event in events:
             self._publisher.publish(event)
 
