@@ -148,7 +148,7 @@ class SweepService:
                 self._publisher.publish(UnreadChanged.of(counters, is_local=True))
             told += len(heads)
         if told:
-            self._log.info("swept", heads=told)
+            self._log.info("reconciled", heads=told)
         if self._since == since:
             self._from = mark
             if started > self._until:
