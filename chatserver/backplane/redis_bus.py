@@ -231,7 +231,7 @@ class RedisBus:
             self._is_deaf = True
             self.lost += 1
             if not self._is_closing:
-                self._log.warning("backplane_lost")
+                self._log.warning("backplane_not_receiving")
 
     def _watch_others(self, now: float) -> None:
         for node_id, node in list(self._nodes.items()):
@@ -262,7 +262,7 @@ class RedisBus:
             # Subscribed again since before this canary: one last look for what was missed.
             self._is_deaf = False
             self._doubt(self._heard_at)
-            self._log.info("backplane_heard", after=round(sent_at - self._heard_at, 1))
+            self._log.info("backplane_receiving", after=round(sent_at - self._heard_at, 1))
         self._heard_at = sent_at
 
     def _hear_other(self, node_id: bytes, canary: dict[str, object]) -> None:
