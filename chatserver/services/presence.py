@@ -125,7 +125,7 @@ class PresenceService:
                 at = await users.set_last_seen(connection, user_ids)
         except Unavailable:
             self._untold |= user_ids
-            self._log.warning("presence_not_told", users=len(user_ids))
+            self._log.warning("presence_publish_failed", users=len(user_ids))
             return
         except asyncio.CancelledError:
             self._untold |= user_ids
