@@ -133,7 +133,7 @@ class RedisChannels:
             self._give_up(old)
 
     def _give_up(self, count: int) -> None:
-        self._log.warning("bus_messages_given_up", count=count)
+        self._log.warning("bus_messages_dropped", count=count)
         if self._unconfirmed:
             # Replies to them may still come and would be taken for those of others.
             self._send_again()
