@@ -183,7 +183,7 @@ class RevocationService:
             self._loaded_at = float("-inf")
             if not self._is_behind:
                 self._is_behind = True
-                self._log.warning("revocations_not_read")
+                self._log.warning("revocations_poll_failed")
             return
         self._is_behind = False
         self._read_at = time.monotonic()
