@@ -310,7 +310,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         refusals = self._sessions[sid].refusals
         if refusals.add(asyncio.get_running_loop().time(), error.retry_after or 0.0):
             self._metrics.budget_closed()
-            self._log.info("socket_went_on")
+            self._log.info("socket_over_budget")
             self._server.emit_now("error", error.to_dict(), [sid])
             self._server.turn_away(sid)
 
