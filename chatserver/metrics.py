@@ -38,9 +38,9 @@ class Metrics:
         )
         self._send = histogram(
             "chat_send_seconds",
-            "From a send's arrival to its acknowledgement, by door",
+            "From a send's arrival to its acknowledgement, by transport",
             SECONDS,
-            "door",
+            "transport",
         )
         self._commit = histogram(
             "chat_commit_seconds", "How long one group commit of messages took", SECONDS
@@ -160,8 +160,8 @@ class Metrics:
     def message_delivered(self, seconds: float) -> None:
         self._delivery.observe(seconds)
 
-    def send_answered(self, door: str, seconds: float) -> None:
-        self._send.observe(seconds, door)
+    def send_answered(self, transport: str, seconds: float) -> None:
+        self._send.observe(seconds, transport)
 
     def committed(self, size: int, seconds: float) -> None:
         self._batch.observe(size)

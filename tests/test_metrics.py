@@ -80,7 +80,7 @@ def test_the_four_of_the_specification_keep_their_names_kinds_and_labels(
 def test_an_operator_finds_latency_batches_pool_sockets_and_events(metrics: Metrics) -> None:
     exercise(metrics)
     found = samples(metrics)
-    assert found['chat_send_seconds_count{door="rest"}'] == 1
+    assert found['chat_send_seconds_count{transport="rest"}'] == 1
     assert found["chat_commit_seconds_count"] == 1
     assert found["chat_commit_batch_size_sum"] == 7
     assert found["chat_database_pool_size"] == 10

@@ -139,7 +139,7 @@ async def test_requests_and_sends_are_measured_by_template(rest: Rest) -> None:
     )
     assert sent in metrics
     assert 'http_request_seconds_count{method="OTHER",route="none",status="404"} 1' in metrics
-    assert 'chat_send_seconds_count{door="rest"} 1' in metrics
+    assert 'chat_send_seconds_count{transport="rest"} 1' in metrics
     assert conversation.rpartition("/")[2] not in metrics
     assert "made-up" not in metrics
 

@@ -305,4 +305,4 @@ async def test_events_are_counted_by_name_and_result(
     assert await count("join", "invalid_payload") == 1
     assert await count("unknown", "unknown_event") == 2
     assert await metric(server, 'websocket_errors_total{error_type="unknown_event"}') == 2
-    assert await metric(server, 'chat_send_seconds_count{door="socket"}') == 0
+    assert await metric(server, 'chat_send_seconds_count{transport="socket"}') == 0
