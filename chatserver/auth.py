@@ -255,7 +255,7 @@ def _allowed_algorithms(jwt: JwtSettings) -> tuple[frozenset[str], frozenset[str
 
 def _refused(reason: str) -> Unauthorized:
     """The one answer to every bad token; the reason is for the operator's log alone."""
-    _log.debug("token refused: %s", reason)
+    _log.debug("token_refused", extra={"reason": reason})
     return Unauthorized()
 
 

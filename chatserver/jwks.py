@@ -179,7 +179,7 @@ class KeySet:
         except Exception as error:  # whatever went wrong, the old keys go on
             self._failures += 1
             self._due = self._clock() + min(self._interval, 2.0 ** min(self._failures - 1, 30))
-            _log.warning("the JWKS could not be fetched: %s", type(error).__name__)
+            _log.warning("jwks_fetch_failed", extra={"error": type(error).__name__})
             return
         self._failures = 0
         self._is_loaded = True
@@ -211,7 +211,8 @@ def read_key_set(body: bytes) -> list[Key]:
         raise KeySetError("not a key set")
     keys = [key for jwk in document["keys"] if (key := _read_key(jwk))]
     if len(keys) < len(document["keys"]):
-        _log.warning("%d keys of the JWKS are of no use", len(document["keys"]) - len(keys))
+        useless = len(document["keys"]) - len(keys)
+        _log.warning("jwks_keys_unusable", extra={"count": useless})
     return keys
 
 

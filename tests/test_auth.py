@@ -580,9 +580,10 @@ async def test_no_token_reaches_the_log(
                 await verifier.verify(token)
             except Unauthorized as error:
                 assert token not in repr(error.to_dict())
-    assert "refused: expired" in caplog.text
+    reasons = [record.__dict__.get("reason") for record in caplog.records]
+    assert "expired" in reasons
     for token in tokens:
-        assert not any(part in caplog.text for part in token.split(".") if part)
+        assert not any(part in f"{caplog.text} {reasons}" for part in token.split(".") if part)
     assert SECRET not in caplog.text
 
 

@@ -230,7 +230,7 @@ async def test_a_failing_server_leaves_the_old_keys_for_ever(
         host.clock.now += FAR
         assert await host.knows("one")
     assert host.jwks.requests == 6
-    assert "could not be fetched: JwksFetchError" in caplog.text
+    assert [record.__dict__["error"] for record in caplog.records] == ["JwksFetchError"] * 5
 
 
 async def test_a_server_that_hangs_holds_nobody_longer_than_the_timeout(host: Host) -> None:
@@ -365,7 +365,7 @@ def test_a_key_of_no_use_is_passed_over_and_costs_the_others_nothing(
     document = {"keys": [useless, SigningKey("good").jwk()]}
     with caplog.at_level(logging.WARNING):
         assert [key.key_id for key in read_key_set(json.dumps(document).encode())] == ["good"]
-    assert "1 keys of the JWKS are of no use" in caplog.text
+    assert [record.__dict__["count"] for record in caplog.records] == [1]
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])

@@ -46,13 +46,13 @@ def configure(level: str = "info", form: str = "json") -> None:
 def test_ours_and_libraries_records_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     configure()
     structlog.get_logger("chatserver.x").info("sent", seq=3)
-    logging.getLogger("library").warning("slow: %s", "disk")
+    logging.getLogger("library").warning("slow: %s", "disk", extra={"seq": 4})
     ours, theirs = read(capsys)
     assert (ours["event"], ours["level"], ours["logger"], ours["seq"]) == (
         "sent", "info", "chatserver.x", 3,
     )  # fmt: skip
-    assert (theirs["event"], theirs["level"], theirs["logger"]) == (
-        "slow: disk", "warning", "library",
+    assert (theirs["event"], theirs["level"], theirs["logger"], theirs["seq"]) == (
+        "slow: disk", "warning", "library", 4,
     )  # fmt: skip
     assert ours["timestamp"].endswith("Z")
     assert theirs["timestamp"].endswith("Z")

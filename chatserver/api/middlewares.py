@@ -1,5 +1,6 @@
 """What happens to every REST request around its handler: id, origin, errors, log, metrics."""
 
+import logging
 import re
 import time
 from collections.abc import Callable, Container
@@ -113,8 +114,9 @@ class RestEdge:
         self._metrics.request_handled(method, route, status, seconds)
         principal = request.get(PRINCIPAL)
         # Probes and scrapes come every few seconds and say nothing.
-        write = self._log.info if route.startswith("/api/") or status >= 500 else self._log.debug
-        write(
+        level = logging.INFO if route.startswith("/api/") or status >= 500 else logging.DEBUG
+        self._log.log(
+            level,
             "request",
             method=method,
             route=route,

@@ -280,7 +280,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             try:
                 socket.flush()
             except Exception:
-                log.exception("writing to a socket failed", extra={"sid": socket.sid})
+                log.exception("socket_write_failed", extra={"sid": socket.sid})
                 socket.drop(Reason.TRANSPORT_ERROR, "write_failed")
 
     def forget(self, socket: EngineSocket, reason: str) -> None:
@@ -294,7 +294,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     def report(self, sid: str, kind: str) -> None:
         """Count, and log in one line, that a client was dropped for what it did."""
         self.observer.error(kind)
-        log.info("client dropped: %s", kind, extra={"sid": sid})
+        log.info("client_dropped", extra={"error_type": kind, "sid": sid})
 
     def stop_receiving(self) -> None:
         """Begin nothing more: no handshake, and nothing that a client sends."""

@@ -288,7 +288,7 @@ class Peer:
         try:
             reply = packets.encode_answer(packet.id, answer)
         except TypeError as error:
-            self._server.log_failure(self, "encoding an acknowledgement failed", error)
+            self._server.log_failure(self, "acknowledgement", error)
             reply = packets.encode_answer(packet.id, self._server.failure_ack(InternalError()))
         if reply is not None:
             self._send(reply)

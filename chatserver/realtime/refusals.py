@@ -58,14 +58,19 @@ class Refusals:
             self._unlogged[kind] = self._unlogged.get(kind, 0) + 1
             return
         self._quiet_until[kind] = now + QUIET
-        log.warning("%s", self._describe(kind, request), extra=self._facts(kind))
+        log.warning("engineio_request_refused", extra=self._describe(kind, request))
 
-    def _describe(self, kind: str, request: web.Request) -> str:
-        text = f"Socket.IO request refused: {kind}"
+    def _describe(self, kind: str, request: web.Request) -> dict[str, object]:
+        facts: dict[str, object] = {
+            "error_type": kind,
+            "unlogged_before": self._unlogged.pop(kind, 0),
+        }
         if kind == "foreign_origin":
             origins = request.headers.getall(hdrs.ORIGIN, ())
-            text += f" {origins[0][:_LONGEST_ORIGIN]!r}" if len(origins) == 1 else " (several)"
-        return f"{text}; {_HINTS[kind]}" if kind in _HINTS else text
-
-    def _facts(self, kind: str) -> dict[str, object]:
-        return {"error_type": kind, "unlogged_before": self._unlogged.pop(kind, 0)}
+            # As Python writes it: nothing in it may change how a terminal shows the line.
+            facts["origin"] = (
+                ascii(origins[0][:_LONGEST_ORIGIN]) if len(origins) == 1 else "several"
+            )
+        if kind in _HINTS:
+            facts["hint"] = _HINTS[kind]
+        return facts

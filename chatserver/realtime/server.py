@@ -235,7 +235,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if isinstance(error, ConnectionRefusedError):
             return dict(error.error_args)
         if not isinstance(error, ChatError):
-            self.log_failure(peer, "the connect handler failed", error)
+            self.log_failure(peer, "connect", error)
             error = Unavailable() if isinstance(error, asyncio.CancelledError) else InternalError()
         return {"message": error.detail, "data": error.to_dict()}
 
@@ -251,18 +251,18 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
             if isinstance(error, asyncio.CancelledError):
                 return self.failure_ack(Unavailable())
             if not isinstance(error, ChatError):
-                self.log_failure(peer, f"the handler of {event[:64]!r} failed", error)
+                self.log_failure(peer, event[:64], error)
             return self.failure_ack(error)
 
     async def run_disconnect(self, peer: Peer, reason: str) -> None:
         try:
             await self._handler().on_disconnect(peer.sid, reason)
         except Exception as error:
-            self.log_failure(peer, "the disconnect handler failed", error)
+            self.log_failure(peer, "disconnect", error)
 
-    def log_failure(self, peer: Peer, what: str, error: BaseException) -> None:
+    def log_failure(self, peer: Peer, handler: str, error: BaseException) -> None:
         self._observer.error("handler")
-        log.error("%s", what, exc_info=error, extra={"sid": peer.sid})
+        log.error("handler_failed", exc_info=error, extra={"handler": handler, "sid": peer.sid})
 
     # Tasks and timers, for peers
 
@@ -274,7 +274,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
         def finish(task: asyncio.Task[None]) -> None:
             self._workers.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("a socket's queue failed", exc_info=error)
+                log.error("event_queue_failed", exc_info=error)
             if not self._is_over:
                 on_done()
 
@@ -345,7 +345,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
         for task in abandoned:
             task.cancel()
         if abandoned:
-            log.warning("%d handlers did not end in time", len(abandoned))
+            log.warning("handlers_abandoned", extra={"count": len(abandoned)})
             await asyncio.wait(abandoned, timeout=0.2)
         for peer in self.rooms_index.list_peers():
             self.rooms_index.forget_peer(peer)
