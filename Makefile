@@ -16,12 +16,12 @@ NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 export PYTHON
 
-.PHONY: help setup run cluster test check chaos faults bench package format audit lock sbom clean
+.PHONY: help setup run cluster test check clients chaos faults bench package format audit lock sbom clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: .venv/.stamp tests/js/node_modules/.stamp client/web/dist/index.html ## Install and build everything, into this directory alone
+setup: .venv/.stamp .venv/clients/5.1/.stamp tests/js/node_modules/.stamp tests/js/old/node_modules/.stamp client/web/dist/index.html ## Install and build everything, into this directory alone
 	@:
 
 run: setup ## Start the server with an embedded PostgreSQL and demo data
@@ -43,6 +43,9 @@ endif
 check: setup ## Lint, check the formatting and the types
 	.ci/beside '$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy' \
 		'cd client && $(NPM) run check --workspaces --include-workspace-root'
+
+clients: setup .venv/clients/5.2/.stamp .venv/clients/5.7/.stamp ## Try every version of the Socket.IO clients, not only the oldest and newest
+	CLIENTS=all $(BIN)/pytest tests/e2e/test_clients.py $(ARGS)
 
 chaos: setup ## Check the promise for long, with everything failing: 20 seeds on one node, 20 on three
 	@.ci/balancer
@@ -76,7 +79,7 @@ sbom: setup ## Write what the server is made of into chatserver.cdx.json (Cyclon
 	@$(BIN)/python .ci/sbom.py
 
 clean: ## Remove all that was installed, built or cached, but not the data in .data
-	rm -rf .venv tests/js/node_modules bench/peers/node_modules client/node_modules client/dist client/web/dist dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv tests/js/node_modules tests/js/old/node_modules bench/peers/node_modules client/node_modules client/dist client/web/dist dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # A stamp is newer than what it was made from, or it is made again.
@@ -90,9 +93,21 @@ clean: ## Remove all that was installed, built or cached, but not the data in .d
 	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
+# Older versions of python-socketio; what they need is that of .venv.
+.venv/clients/%/.stamp: locks/client-%.txt | .venv/.stamp
+	@echo "setup: python-socketio $* into .venv/clients"
+	@rm -rf $(@D)
+	@$(PIP) --require-hashes --no-deps --target $(@D) --requirement $<
+	@touch $@
+
 tests/js/node_modules/.stamp: tests/js/package.json tests/js/package-lock.json | .venv/.stamp
 	@echo "setup: npm packages into tests/js"
 	@cd tests/js && ../../$(BIN)/python -m chatserver.dev.node npm ci --loglevel=error
+	@touch $@
+
+tests/js/old/node_modules/.stamp: tests/js/old/package.json tests/js/old/package-lock.json | .venv/.stamp
+	@echo "setup: npm packages into tests/js/old"
+	@cd tests/js/old && ../../../$(BIN)/python -m chatserver.dev.node npm ci --loglevel=error
 	@touch $@
 
 .venv/.bench: .venv/.stamp

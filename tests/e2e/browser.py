@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 
 from chatserver.dev.node import find_node
-from tests.e2e.node_client import LONGEST_LINE, NodeClient
+from tests.e2e.client_process import LONGEST_LINE
+from tests.e2e.node_client import NodeClient
 
 T = TypeVar("T")
 

@@ -5,9 +5,13 @@
 // to a socket, {socket, event, args}: the server's events, and the client's own
 // "connect", "disconnect" and "connect_error".
 
+import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { io } from "socket.io-client";
+import { io as newest } from "socket.io-client";
 
+const ACK_TIMEOUT = 10_000;
+
+const older = createRequire(new URL("./old/", import.meta.url));
 const sockets = new Map();
 
 function say(line) {
@@ -17,7 +21,7 @@ function say(line) {
 // Of a request by long-polling that failed: the answer's status and text.
 function answered(error) {
   return typeof error.description === "number"
-    ? { status: error.description, text: error.context.responseText }
+    ? { status: error.description, text: error.context?.responseText ?? null }
     : {};
 }
 
@@ -35,9 +39,25 @@ function report(name, socket) {
   );
 }
 
+// The acknowledgement. Versions before 4.4 know no timeout, those before 4.6 no promise.
+function ask(socket, event, ...args) {
+  if (socket.emitWithAck) {
+    return socket.timeout(ACK_TIMEOUT).emitWithAck(event, ...args);
+  }
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(reject, ACK_TIMEOUT, new Error(`no answer to ${event}`));
+    socket.emit(event, ...args, (answer) => {
+      clearTimeout(timer);
+      resolve(answer);
+    });
+  });
+}
+
 const commands = {
-  // Begins to connect; `options` are socket.io-client's own.
-  open({ socket: name, url, options }) {
+  // Begins to connect; `options` are socket.io-client's own, but for `library`: the name
+  // of an older version in old/package.json.
+  open({ socket: name, url, options: { library, ...options } }) {
+    const io = library ? older(library).io : newest;
     const socket = io(url, {
       forceNew: true,
       reconnectionDelay: 50,
@@ -50,7 +70,12 @@ const commands = {
 
   // The acknowledgement.
   call({ socket, event, args }) {
-    return sockets.get(socket).timeout(10_000).emitWithAck(event, ...args);
+    return ask(sockets.get(socket), event, ...args);
+  },
+
+  // The acknowledgements of events that are all emitted in this turn.
+  burst({ socket, event, payloads }) {
+    return Promise.all(payloads.map((payload) => ask(sockets.get(socket), event, payload)));
   },
 
   // An event that asks for no acknowledgement.
@@ -60,6 +85,10 @@ const commands = {
 
   transport({ socket }) {
     return sockets.get(socket).io.engine.transport.name;
+  },
+
+  reopen({ socket }) {
+    sockets.get(socket).disconnect().connect();
   },
 
   close({ socket }) {

@@ -1,0 +1,1 @@
+"""Drivers that the tests run in Python processes of their own."""
