@@ -35,6 +35,7 @@ from chatserver.services.budgets import SETTLE_INTERVAL, Budgets
 from chatserver.services.conversations import ConversationService
 from chatserver.services.hints import HeadHints, UnreadHints
 from chatserver.services.maintenance import STRAYS_CHECK, MaintenanceService
+from chatserver.services.message_log import MessageLog
 from chatserver.services.messages import MessageService
 from chatserver.services.notices import NoticeService
 from chatserver.services.presence import PresenceService
@@ -123,6 +124,7 @@ class Node:
         self.conversations = ConversationService(
             requests, host, self.presence, self.senders, self.publisher, backplane.openings
         )
+        self.message_log = MessageLog(settings.logging.messages)
         self.writer_engine = MessageWriter.create_engine(settings.database)
         self.writer = MessageWriter(
             self.writer_engine,
@@ -132,6 +134,7 @@ class Node:
             settings.writer,
             introduce=self.conversations.introduce,
             has_others=backplane.has_others,
+            log_sent=self.message_log.sent if self.message_log.is_on else None,
         )
         self.messages = MessageService(
             requests,
@@ -166,6 +169,7 @@ class Node:
                 presence=self.presence,
                 sync=self.sync,
                 typing=TypingService(database, self.publisher),
+                log=self.message_log,
             ),
             settings,
             self.metrics,

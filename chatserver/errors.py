@@ -23,6 +23,7 @@ else that escapes is logged there and answered as `InternalError`.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 TOLD_GRACE: Final = 2.0
@@ -37,8 +38,11 @@ class ChatError(Exception):
     `detail` is one sentence for a developer: it never holds SQL, a trace, a
     token or a message's content. `retryable` says that the same request may
     succeed later; `retry_after` is in seconds; `fields` names each bad field
-    with what is wrong about it.
+    with what is wrong about it. `about` is for the log alone: ids and numbers
+    of what was refused.
     """
+
+    about: Mapping[str, Any] = MappingProxyType({})
 
     code: ClassVar[str]
     status: ClassVar[int]

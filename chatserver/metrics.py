@@ -170,6 +170,8 @@ class Metrics:
     def event_handled(self, event: str, result: str) -> None:
         """`result` is "ok" or the code of the error."""
         self._events.add(event, result)
+        if result != "ok":
+            self._errors.add(result)
 
     def request_handled(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.observe(seconds, method, route, str(status))

@@ -161,6 +161,7 @@ class PresenceSettings:
 class LoggingSettings:
     level: str
     format: str
+    messages: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +305,8 @@ def _check_formats(settings: Settings) -> None:
         raise SettingsError(f"logging.level must be one of {', '.join(_LEVELS)}")
     if settings.logging.format not in ("json", "console"):
         raise SettingsError("logging.format must be json or console")
+    if settings.logging.messages > 1:
+        raise SettingsError("logging.messages must be from 0 to 1")
     for origin in settings.cors.origins:
         check_origin(origin)
     for prefix in settings.messages.media_origins:

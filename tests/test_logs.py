@@ -40,7 +40,7 @@ def fail(text: str) -> None:
 
 
 def configure(level: str = "info", form: str = "json") -> None:
-    logs.configure(LoggingSettings(level, form))
+    logs.configure(LoggingSettings(level, form, messages=1.0))
 
 
 def test_ours_and_libraries_records_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,7 +183,7 @@ def test_the_console_is_for_people_and_warns_of_nothing() -> None:
         "import structlog\n"
         "from chatserver.logs import configure\n"
         "from chatserver.settings import LoggingSettings\n"
-        "configure(LoggingSettings('info', 'console'))\n"
+        "configure(LoggingSettings('info', 'console', 1.0))\n"
         "try:\n    1 / 0\n"
         "except ZeroDivisionError:\n    structlog.get_logger('ours').exception('failed', seq=1)\n"
     )

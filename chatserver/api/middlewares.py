@@ -27,6 +27,8 @@ CLIENT_GONE = 499
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset(hdrs.METH_ALL)
 
+_REFUSAL = web.RequestKey("refusal", ChatError)
+
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -95,6 +97,7 @@ class RestEdge:
                 return _options(request)
             return await handler(request)
         except ChatError as error:
+            request[_REFUSAL] = error
             return problem_response(error, request_id)
         except web.HTTPException as refusal:
             problem, allow = from_http(refusal)
@@ -112,7 +115,7 @@ class RestEdge:
     def _record(self, request: web.Request, status: int, seconds: float) -> None:
         method, route = _method(request), _route(request)
         self._metrics.request_handled(method, route, status, seconds)
-        principal = request.get(PRINCIPAL)
+        principal, refusal = request.get(PRINCIPAL), request.get(_REFUSAL)
         # Probes and scrapes come every few seconds and say nothing.
         level = logging.INFO if route.startswith("/api/") or status >= 500 else logging.DEBUG
         self._log.log(
@@ -123,6 +126,7 @@ class RestEdge:
             status=status,
             duration_ms=round(seconds * 1000, 1),
             user_id=None if principal is None else str(principal.user_id),
+            **({} if refusal is None else {"code": refusal.code, **refusal.about}),
         )
 
 

@@ -40,6 +40,7 @@ from chatserver.schemas.objects import dump_conversation
 from chatserver.schemas.sync import SyncRequest, dump_sync, open_states
 from chatserver.services.budgets import Budgets
 from chatserver.services.conversations import ConversationService
+from chatserver.services.message_log import MessageLog
 from chatserver.services.messages import MessageService
 from chatserver.services.presence import PresenceService
 from chatserver.services.receipts import ReceiptService
@@ -68,6 +69,7 @@ class SocketServices:
     presence: PresenceService
     sync: SyncService
     typing: TypingService
+    log: MessageLog
 
 
 Handler = Callable[[str, Session, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -167,13 +169,12 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             result = "ok"
         except ChatError as error:
             answer, result = {"ok": False, "error": error.to_dict()}, error.code
+            self._services.log.refused(error)
             if isinstance(error, RateLimited) and error.told_for is not None:
                 self._refused(sid, error)
         except Exception:
             self._log.exception("event_failed")
             answer, result = {"ok": False, "error": InternalError().to_dict()}, InternalError.code
-        if result != "ok":
-            self._metrics.error(result)
         self._metrics.event_handled(event if event in self._handlers else "unknown", result)
         return answer
 
@@ -340,8 +341,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         self._close_where(self._services.revocations.refuses)
 
     def _close_where(self, is_refused: Callable[[Principal], bool]) -> None:
-        refused = [sid for sid, one in self._sessions.items() if is_refused(one.principal)]
-        for sid in refused:
+        for sid in [sid for sid, one in self._sessions.items() if is_refused(one.principal)]:
             self._refuse(sid, Unauthorized())
 
     def _refuse(self, sid: str, error: Unauthorized) -> None:

@@ -112,29 +112,38 @@ class MessageService:
         an ordinary caller), IdempotencyConflict, InvalidPayload, RateLimited, and
         Unavailable, after which the message may be stored or not.
         """
-        self._check_type(principal, draft)
-        media_url = self._media_url(draft)
-        content = self._clean(draft.content, draft.message_type)
-        await self._check_rate(principal)
-        appended, message = await self._writer.append(
-            NewMessage(
-                id=uuid7(),
-                conversation_id=conversation_id,
-                sender_id=principal.user_id,
-                voice=await self._senders.voice(principal),
-                message_type=draft.message_type,
-                content=content,
-                media_url=media_url,
-                reply_to_seq=draft.reply_to_seq,
-                client_msg_id=draft.client_msg_id,
-                digest=_digest(draft, content),
+        try:
+            self._check_type(principal, draft)
+            media_url = self._media_url(draft)
+            content = self._clean(draft.content, draft.message_type)
+            await self._check_rate(principal)
+            appended, message = await self._writer.append(
+                NewMessage(
+                    id=uuid7(),
+                    conversation_id=conversation_id,
+                    sender_id=principal.user_id,
+                    voice=await self._senders.voice(principal),
+                    message_type=draft.message_type,
+                    content=content,
+                    media_url=media_url,
+                    reply_to_seq=draft.reply_to_seq,
+                    client_msg_id=draft.client_msg_id,
+                    digest=_digest(draft, content),
+                )
             )
-        )
-        if message is not None:
-            return Sent(message, is_duplicate=False)
-        if appended.outcome is Outcome.DUPLICATE:
-            return Sent(await self.get(principal, appended.message_id), is_duplicate=True)
-        raise _refusal(appended.outcome)
+            if message is not None:
+                return Sent(message, is_duplicate=False)
+            if appended.outcome is Outcome.DUPLICATE:
+                return Sent(await self.get(principal, appended.message_id), is_duplicate=True)
+            raise _refusal(appended.outcome)
+        except ChatError as error:
+            error.about = {
+                "conversation_id": str(conversation_id),
+                "sender_id": str(principal.user_id),
+                "message_type": draft.message_type.value,
+                "message_length": len(draft.content),
+            }
+            raise
 
     async def get(self, principal: Principal, message_id: UUID) -> Message:
         async with self._database.reads() as connection:

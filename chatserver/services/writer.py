@@ -68,15 +68,18 @@ class MessageWriter:
         *,
         introduce: Introduce,
         has_others: Callable[[], bool] = lambda: False,
+        log_sent: Callable[[Sequence[Message]], None] | None = None,
     ) -> None:
         """`introduce` is asked what to tell the owners of conversations before the first
         messages, and `has_others` whether other nodes write into the same database just now.
+        `log_sent` records the messages of a commit, once they are on their way.
         """
         self._engine = engine
         self._publisher = publisher
         self._heads = heads
         self._metrics = metrics
         self._introduce = introduce
+        self._log_sent = log_sent
         self._connection: AsyncConnection | None = None
         self._log = structlog.get_logger(__name__)
         self._group = Batcher[NewMessage, Stored](
@@ -221,6 +224,8 @@ class MessageWriter:
                 self._publisher.publish(MessageSent(message, appended.participants))
             for unread in appended.unread:
                 self._publisher.publish(UnreadChanged.of(unread))
+        if self._log_sent is not None:
+            self._log_sent([message for _, message in stored if message is not None])
 
 
 async def _driver(connection: AsyncConnection) -> asyncpg.Connection:

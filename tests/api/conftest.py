@@ -63,7 +63,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     root, stream = logging.getLogger(), io.StringIO()
     handlers, level = root.handlers, root.level
     monkeypatch.setattr("sys.stderr", stream)
-    logs.configure(LoggingSettings(level="debug", format="json"))
+    logs.configure(LoggingSettings(level="debug", format="json", messages=1.0))
     monkeypatch.undo()
     yield Log(stream)
     root.handlers = handlers

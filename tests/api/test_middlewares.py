@@ -116,7 +116,8 @@ async def test_each_request_is_one_record_without_query_or_token(log: Log, start
     assert [record["user_id"] for record in records] == [
         str(TENANT.id), str(TENANT.id), None, str(TENANT.id),
     ]  # fmt: skip
-    for secret in ("eyJ", "token", "secret", "private text", conversation.rpartition("/")[2]):
+    assert conversation.rpartition("/")[2] not in str(records)
+    for secret in ("eyJ", "token", "secret", "private text"):
         assert secret not in log.text
 
 
@@ -126,6 +127,30 @@ async def test_the_id_of_one_request_is_in_no_record_of_another(log: Log, start:
     replies = await asyncio.gather(*(rest.get(path) for path in paths))
     logged = [record["request_id"] for record in log.records("request")]
     assert sorted(logged) == sorted(reply.headers["X-Request-ID"] for reply in replies)
+
+
+async def test_a_message_and_a_refusal_are_logged_without_content(log: Log, start: Start) -> None:
+    rest = await start()
+    conversation = await rest.open()
+    sent = await rest.send(conversation, "a secret")
+    await rest.send(conversation)  # is not begun before the first one is logged
+    stranger = await rest.add_user()
+    body = {"content": "a secret"}
+    refused = await rest.post(f"{conversation}/messages", body, user=stranger)
+    malformed = await rest.post(f"{conversation}/messages", {"content": ["a secret"]})
+    record = log.records("message_sent")[0]
+    fields = {
+        "conversation_id": sent["conversation_id"],
+        "sender_id": sent["sender_id"],
+        "message_type": "text",
+        "message_length": len("a secret"),
+    }
+    assert fields.items() <= record.items()
+    by_id = {record["request_id"]: record for record in log.records("request")}
+    fields |= {"sender_id": str(stranger.id), "code": "not_found"}
+    assert fields.items() <= by_id[refused.headers["X-Request-ID"]].items()
+    assert by_id[malformed.headers["X-Request-ID"]]["code"] == "invalid_payload"
+    assert "a secret" not in log.text
 
 
 async def test_requests_and_sends_are_measured_by_template(rest: Rest) -> None:

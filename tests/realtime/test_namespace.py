@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiohttp import ClientSession
@@ -111,6 +112,18 @@ async def test_a_failure_of_the_server_is_told_without_its_cause_and_logged_once
     assert answer == {"ok": False, "error": InternalError().to_dict()}
     assert [log["event"] for log in logs if log["log_level"] == "error"] == ["event_failed"]
     assert (await phone.call("join", {"conversation_id": chat.id}))["ok"]
+
+
+async def test_a_refused_event_is_logged_without_content(phone: Device) -> None:
+    with capture_logs() as logs:
+        foreign = {"conversation_id": str(uuid4()), "content": "a secret"}
+        assert not (await phone.call("message", foreign))["ok"]
+        assert not (await phone.call("message", {"content": "a secret"}))["ok"]
+    refused = [log for log in logs if log["event"] == "event_refused"]
+    assert [log["code"] for log in refused] == ["not_found", "invalid_payload"]
+    assert refused[0]["conversation_id"] == foreign["conversation_id"]
+    assert refused[0]["message_length"] == len("a secret")
+    assert "a secret" not in str(logs)
 
 
 @pytest.mark.parametrize("server", [1.0], indirect=True)
