@@ -6,8 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-import structlog
-from aiohttp import ClientSession, hdrs, web
+from aiohttp import ClientSession, web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chatserver.api import ApiServices, setup_api
@@ -16,8 +15,8 @@ from chatserver.api.pages import setup_pages
 from chatserver.api.prices import priced
 from chatserver.auth import TokenVerifier
 from chatserver.backplane.backplanes import Backplane
-from chatserver.connections import SERVER_NAME, watch_connection
-from chatserver.db.engine import Database, create_engine, one_line
+from chatserver.connections import name_server, watch_connection
+from chatserver.db.engine import Database, StatementRefused, create_engine, one_line
 from chatserver.db.host import HostTables
 from chatserver.db.migrations import is_current
 from chatserver.errors import Unavailable
@@ -37,6 +36,8 @@ from chatserver.services.hints import HeadHints, UnreadHints
 from chatserver.services.maintenance import STRAYS_CHECK, MaintenanceService
 from chatserver.services.message_log import MessageLog
 from chatserver.services.messages import MessageService
+from chatserver.services.nodes import TICK as NODES_TICK
+from chatserver.services.nodes import NodeService
 from chatserver.services.notices import NoticeService
 from chatserver.services.presence import PresenceService
 from chatserver.services.readiness import Readiness
@@ -51,7 +52,7 @@ from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
 from chatserver.strangers import Strangers
-from chatserver.tasks import end
+from chatserver.tasks import end, repeat
 
 DAY: Final = 24 * 60 * 60.0
 PRESENCE_TICK: Final = 0.5
@@ -87,7 +88,11 @@ class Node:
         self.requests = requests = database.lane(pool.pool_size, pool.pool_timeout)
         self.backplane = backplane
         self.unread = LatestUnread()
-        self.rooms = _create_rooms(backplane, {"unread": self.unread.admit})
+        self.rooms = _create_rooms(
+            backplane,
+            {"unread": self.unread.admit},
+            takes_external=settings.redis.external_emitters,
+        )
         self.origins = OriginPolicy(settings.cors.origins, settings.server.trusted_proxies)
         self.budgets = Budgets(settings.rate_limit, settings.costs, metrics, backplane.ledger)
         self.strangers = Strangers(self.budgets, self.origins, metrics)
@@ -156,6 +161,7 @@ class Node:
             max_answer_bytes=settings.realtime.max_queue_bytes // 2,
             at_once=max(1, pool.pool_size // 2),
         )
+        self.nodes = NodeService(database, backplane.signatures, backplane.bus)
         self.maintenance = MaintenanceService(database, self.metrics)
         self.readiness = Readiness(database, backplane.is_ready)
         self.namespace = ChatNamespace(
@@ -206,7 +212,7 @@ class Node:
         setup_pages(app, self.settings, self.origins, guard=price)
         self.server.attach(app)
         RawDoor(self.server, takes_query_token=self.settings.auth.raw_query_token).attach(app)
-        app.on_response_prepare.append(_name_server)
+        app.on_response_prepare.append(name_server)
         app.cleanup_ctx.append(self._background)
         app.on_shutdown.append(self._drain)
         app.on_cleanup.append(self._close)
@@ -215,6 +221,7 @@ class Node:
     async def _background(self, _: web.Application) -> AsyncIterator[None]:
         """The tasks that run for as long as the application does."""
         await self.revocations.poll()  # Before the first token is looked at.
+        await self._look_at_nodes()  # Before anything is published.
         lease = self.settings.presence.lease_ttl
         work: list[tuple[float, Callable[[], Awaitable[None]]]] = [
             (PRESENCE_TICK, self.presence.expire),
@@ -226,19 +233,29 @@ class Node:
             (POLL_INTERVAL, self.revocations.poll),
             (USER_CHECK, self._close_vanished),
             (SETTLE_INTERVAL, self.budgets.settle),
+            (NODES_TICK, self.nodes.tick),
         ]
         if isinstance(self.rooms, SharedRooms):
             work.append((SWEEP_TICK, self._share(self.rooms).tick))
-        tasks = [asyncio.create_task(_repeat(interval, action)) for interval, action in work]
+        tasks = [asyncio.create_task(repeat(interval, action)) for interval, action in work]
         yield
         await end(*tasks)
+
+    async def _look_at_nodes(self) -> None:
+        try:
+            await self.nodes.look()
+        except StatementRefused as error:
+            await self._close(self.app)
+            raise StartError(f"chat.nodes, chat.promises and chat.keys: {error}") from error
 
     def _share(self, rooms: SharedRooms) -> SweepService:
         """Begin to hear other nodes; the sweeps find what is not heard."""
         bus = self.backplane.bus
         assert bus is not None
         sweeps = SweepService(self.database, self.publisher, bus, self.namespace.open_users)
-        bus.start(rooms.receive, sweeps.doubt, plain=[SOCKETIO_CHANNEL])
+        self.nodes.on_doubt(sweeps.doubt)
+        plain = {SOCKETIO_CHANNEL: rooms.receive_external}
+        bus.start(rooms.receive, sweeps.doubt, plain=plain)
         rooms.listen()
         return sweeps
 
@@ -261,6 +278,7 @@ class Node:
         await self.counters.close()
         self.publisher.flush()
         await self.backplane.close()
+        await self.nodes.leave()
         await self.server.shutdown()
         await self.verifier.close()
         await self.http.close()
@@ -272,12 +290,15 @@ class Node:
         self.metrics.publish_queue(len(self.publisher))
         self.metrics.revocations(len(self.revocations), self.revocations.age)
         if (bus := self.backplane.bus) is not None:
+            assert isinstance(self.rooms, SharedRooms)
             self.metrics.bus_state(
                 is_heard=bus.is_heard,
                 lost=bus.lost,
                 unconfirmed=len(bus),
                 published=bus.published,
-                received=bus.received,
+                received={**bus.received, "not_obeyed": self.rooms.external_refused},
+                disordered=bus.disordered,
+                are_signatures_required=self.backplane.signatures.is_required,
             )
 
 
@@ -305,8 +326,12 @@ async def create_node(settings: Settings) -> Node:
     return Node(settings, host, Database(engine), backplane, metrics)
 
 
-def _create_rooms(backplane: Backplane, filters: Mapping[str, Filter]) -> Rooms:
-    return Rooms(filters) if backplane.bus is None else SharedRooms(backplane.bus, filters)
+def _create_rooms(
+    backplane: Backplane, filters: Mapping[str, Filter], *, takes_external: bool
+) -> Rooms:
+    if backplane.bus is None:
+        return Rooms(filters)
+    return SharedRooms(backplane.bus, filters, takes_external=takes_external)
 
 
 async def _inspect(engine: AsyncEngine) -> HostTables:
@@ -324,18 +349,3 @@ async def _inspect(engine: AsyncEngine) -> HostTables:
 async def create_app(settings: Settings) -> web.Application:
     """The aiohttp application of a node, for a server of one's own. As `create_node`."""
     return (await create_node(settings)).app
-
-
-async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers[hdrs.SERVER] = SERVER_NAME
-
-
-async def _repeat(interval: float, action: Callable[[], Awaitable[None]]) -> None:
-    """Run `action` now and every `interval` seconds; a failure is logged, and it goes on."""
-    log = structlog.get_logger(__name__)
-    while True:
-        try:
-            await action()
-        except Exception:
-            log.exception("background_task_failed", task=action.__qualname__)
-        await asyncio.sleep(interval)

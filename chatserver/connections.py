@@ -129,3 +129,8 @@ class ConnectionRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         return ConnectionServer(await super()._make_server(), **self._connection_options)
+
+
+async def name_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Say the same in answers as where a request was too bad for them."""
+    response.headers[hdrs.SERVER] = SERVER_NAME

@@ -85,8 +85,17 @@ class Metrics:
         )
         self._bus_received = Counter(
             "chat_backplane_received_total",
-            "Messages that came from Redis, by source: own, other, repeated or invalid",
+            "Messages that came from Redis, by source: own, other, repeated, invalid, external"
+            " (of these, not_obeyed), or refused: unsigned, forged, stale, unknown_key",
             registry=self._registry,
+        )
+        self._bus_disordered = Counter(
+            "chat_backplane_disordered_total",
+            "Times that another node's numbers had jumped ahead of what it said itself",
+            registry=self._registry,
+        )
+        self._bus_signed = gauge(
+            "chat_backplane_signatures_required", "1 once this node refuses what is not signed"
         )
         self._fallbacks = counter(
             "chat_rate_limit_fallback_total", "Sends that this node counted without Redis"
@@ -123,6 +132,8 @@ class Metrics:
         unconfirmed: int,
         published: int,
         received: Mapping[str, int],
+        disordered: int,
+        are_signatures_required: bool,
     ) -> None:
         self._bus_heard.set({}, int(is_heard))
         self._bus_lost.set({}, lost)
@@ -130,6 +141,8 @@ class Metrics:
         self._bus_published.set({}, published)
         for source, count in received.items():
             self._bus_received.set({"source": source}, count)
+        self._bus_disordered.set({}, disordered)
+        self._bus_signed.set({}, int(are_signatures_required))
 
     def session_opened(self, role: Role) -> None:
         """A socket has proven who it is."""

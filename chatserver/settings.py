@@ -89,6 +89,7 @@ class DatabaseSettings:
 class RedisSettings:
     url: str
     prefix: str
+    external_emitters: bool
 
 
 @dataclass(frozen=True, slots=True)

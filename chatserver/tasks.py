@@ -1,7 +1,10 @@
 """Tasks in the background, and how they are made to end."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
+
+import structlog
 
 AGAIN: Final = 1.0
 """Seconds after which a task that has not ended is cancelled once more."""
@@ -18,3 +21,14 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=AGAIN)
+
+
+async def repeat(interval: float, action: Callable[[], Awaitable[None]]) -> None:
+    """Run `action` now and every `interval` seconds; a failure is logged, and it goes on."""
+    log = structlog.get_logger(__name__)
+    while True:
+        try:
+            await action()
+        except Exception:
+            log.exception("background_task_failed", task=getattr(action, "__qualname__", ""))
+        await asyncio.sleep(interval)

@@ -1,6 +1,6 @@
 """The backplane of a node: its own memory, or what it shares with others through Redis."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from chatserver.backplane.leases import Leases
@@ -11,6 +11,7 @@ from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.backplane.redis_ledger import RedisLedger
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.backplane.redis_links import RedisLinks
+from chatserver.backplane.signatures import Signatures
 from chatserver.metrics import Metrics
 from chatserver.settings import Settings
 
@@ -18,7 +19,7 @@ from chatserver.settings import Settings
 @dataclass(frozen=True, slots=True)
 class Backplane:
     """`limits` is for messages, `openings` for conversations. `bus`, `links` and `ledger`
-    are None for a node alone.
+    are None for a node alone. `signatures` are for the bus.
     """
 
     leases: Leases
@@ -27,6 +28,7 @@ class Backplane:
     bus: RedisBus | None = None
     links: RedisLinks | None = None
     ledger: RedisLedger | None = None
+    signatures: Signatures = field(default_factory=Signatures)
 
     @classmethod
     def create(cls, settings: Settings, metrics: Metrics) -> Self:
@@ -41,7 +43,8 @@ class Backplane:
             )
         prefix = settings.redis.prefix
         links = RedisLinks(settings.redis.url)
-        bus = RedisBus(links.connect, prefix)
+        signatures = Signatures()
+        bus = RedisBus(links.connect, prefix, signatures)
 
         def is_available() -> bool:
             return bus.is_heard
@@ -55,6 +58,7 @@ class Backplane:
             bus,
             links,
             RedisLedger(links.client, prefix, is_available),
+            signatures,
         )
 
     async def is_ready(self) -> bool:

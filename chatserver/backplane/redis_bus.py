@@ -2,13 +2,14 @@
 
 PostgreSQL is the truth and the bus a hint. What one node publishes arrives on each
 other node that listens, in that order and once; or the nodes that may have missed
-something are told since when.
+something are told since when. It is signed, and what is not is refused as soon as no
+node is alive that cannot sign.
 """
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 from uuid import uuid4
 
@@ -17,40 +18,21 @@ import structlog
 from redis.asyncio.connection import AbstractConnection
 
 from chatserver.backplane.redis_channels import RedisChannels
+from chatserver.backplane.redis_others import Others
+from chatserver.backplane.signatures import SEPARATOR, Signatures, Verdict
 from chatserver.tasks import end
 
 CANARY_INTERVAL: Final = 0.5
 DEAF_AFTER: Final = 2.0
 """Seconds without the own canary, after which a node counts as deaf and connects anew."""
 
-SILENT_AFTER: Final = 3.0
-DOUBTS: Final = 2
-FORGOTTEN_AFTER: Final = 20.0
-"""Seconds without another node's canary: it may have died before it published what it
-had committed. That is looked for after 3 and again after 6 seconds. (One that lives, but
-is cut off, says so in PostgreSQL.) At last it is forgotten."""
-
 MAX_AGE: Final = 5.0
 """Seconds that a message may wait for Redis. What is older is given up, for it will be
 found by those who missed it."""
 
-MAX_NODES: Final = 1000
-
 
 def _ignore(*_: object) -> None:
     """Nobody listens yet."""
-
-
-class _Node:
-    """Another node, as far as this one hears of it."""
-
-    __slots__ = ("doubts", "given_up", "heard_at", "newest")
-
-    def __init__(self, heard_at: float) -> None:
-        self.heard_at = heard_at
-        self.given_up = 0
-        self.newest = 0
-        self.doubts = 0
 
 
 class RedisBus:
@@ -60,8 +42,12 @@ class RedisBus:
         self,
         connect: Callable[[], AbstractConnection],
         prefix: str,
+        signatures: Signatures,
     ) -> None:
         self.node_id = uuid4()
+        self.unsigned_at: float | None = None
+        """When another node was last heard that signs nothing (`time.monotonic`)."""
+        self._signatures = signatures
         self._receive: Callable[[str, bytes], None] = _ignore
         self._doubt: Callable[[float], None] = _ignore
         self.lost = 0
@@ -69,13 +55,17 @@ class RedisBus:
         self.received: Counter[str] = Counter()
         self._prefix = f"{prefix}:".encode()
         self._canary_channel = self._prefix + b"nodes"
-        self._plain: set[bytes] = set()
+        self._plain: dict[bytes, Callable[[bytes], None]] = {}
         self._own = f"{self.node_id.hex}:".encode()
         self._number = 0
         self._channels = RedisChannels(
-            connect, self._take, connected=self._send_canary, disconnected=self._become_deaf
+            connect,
+            self._take,
+            sign=signatures.sign,
+            connected=self._send_canary,
+            disconnected=self._become_deaf,
         )
-        self._nodes: dict[bytes, _Node] = {}
+        self._others = Others(self._tell_doubt)
         self._canaries: dict[int, float] = {}
         self._heard_at = time.monotonic()
         self._is_deaf = True
@@ -94,9 +84,14 @@ class RedisBus:
         return time.monotonic() - self._heard_at
 
     @property
+    def disordered(self) -> int:
+        """How often numbers of other nodes were seen that they did not give."""
+        return self._others.disordered
+
+    @property
     def has_others(self) -> bool:
         """Whether other nodes were heard of late."""
-        return bool(self._nodes)
+        return bool(self._others)
 
     def __len__(self) -> int:
         """How many messages Redis has not confirmed."""
@@ -107,18 +102,20 @@ class RedisBus:
         receive: Callable[[str, bytes], None],
         doubt: Callable[[float], None],
         *,
-        plain: Collection[str] = (),
+        plain: Mapping[str, Callable[[bytes], None]] | None = None,
     ) -> None:
         """Connect, and stay connected, until `close`.
 
-        `receive(channel, body)` is called for each message of another node, and on the
-        channels `plain` also for what comes from no node. `doubt(since)` says that
+        `receive(channel, body)` is called for each message of another node, and on each
+        channel of `plain` its function for what is not signed. `doubt(since)` says that
         messages may be missing that were published after `since`, a time of
         `time.monotonic`; it is repeated for as long as that may go on.
         """
         self._receive = receive
         self._doubt = doubt
-        self._plain = {self._prefix + channel.encode() for channel in plain}
+        self._plain = {
+            self._prefix + channel.encode(): take for channel, take in (plain or {}).items()
+        }
         self._channels.listen(self._canary_channel)
         self._channels.start()
         self._task = asyncio.create_task(self._watch())
@@ -131,6 +128,10 @@ class RedisBus:
         await end(self._task)
         self._say({"bye": True})
         await self._channels.close(grace)
+
+    def _tell_doubt(self, since: float) -> None:
+        """`start` says to whom."""
+        self._doubt(since)
 
     # What nodes tell each other
 
@@ -152,46 +153,61 @@ class RedisBus:
     def leave(self, channel: str) -> None:
         self._channels.leave(self._prefix + channel.encode())
 
-    def _take(self, channel: bytes, message: bytes) -> None:
-        if channel == self._canary_channel:
-            self._take_canary(message)
-        elif message.startswith(self._own):
+    def _take(self, channel: bytes, published: bytes) -> None:
+        """What was published as one: of this node, of another one, or of anybody else."""
+        is_canary = channel == self._canary_channel
+        if not is_canary and published.startswith(self._own):
             self.received["own"] += 1
-        else:
-            self._take_other(channel, message)
+            return
+        verdict, messages = self._signatures.open(channel, published)
+        is_signed = verdict is Verdict.SIGNED
+        if verdict is Verdict.UNSIGNED and channel in self._plain:
+            self._take_plain(channel, published)
+            return
+        if not is_signed and (verdict is not Verdict.UNSIGNED or self._signatures.is_required):
+            self._refuse(verdict)
+            return
+        for message in messages.split(SEPARATOR):
+            if is_canary:
+                self._take_canary(message, is_signed=is_signed)
+            else:
+                self._take_other(channel, message, is_signed=is_signed)
 
-    def _take_other(self, channel: bytes, message: bytes) -> None:
+    def _refuse(self, verdict: Verdict) -> None:
+        self.received[verdict] += 1
+        if verdict is Verdict.STALE:
+            # It is from a node, if late: rather look than miss something.
+            self._doubt(time.monotonic() - MAX_AGE)
+
+    def _take_other(self, channel: bytes, message: bytes, *, is_signed: bool) -> None:
         head, _, body = message.partition(b"\n")
         node_id, _, digits = head.partition(b":")
         if len(node_id) == 32 and digits.isdigit() and len(digits) <= 18:
-            node, number = self._node(node_id), int(digits)
+            node, number = self._others.get(node_id), int(digits)
+            if not node.takes(is_signed=is_signed):
+                self.received[Verdict.FORGED] += 1
+                return
             if number <= node.newest:
                 # It came on another channel already, or was sent again.
                 self.received["repeated"] += 1
                 return
             node.newest = number
-        elif channel in self._plain:
-            body = message
         else:
             self.received["invalid"] += 1
             return
         self.received["other"] += 1
-        self._hand_over(channel, body)
+        self._hand_over(self._receive, channel.removeprefix(self._prefix).decode(), body)
 
-    def _hand_over(self, channel: bytes, body: bytes) -> None:
+    def _take_plain(self, channel: bytes, message: bytes) -> None:
+        self.received["external"] += 1
+        self._hand_over(self._plain[channel], message)
+
+    def _hand_over(self, receive: Callable[..., None], *message: object) -> None:
         try:
-            self._receive(channel.removeprefix(self._prefix).decode(), body)
+            receive(*message)
         except Exception:
             # One message that cannot be handled must not keep the others.
             self._log.exception("bus_message_failed")
-
-    def _node(self, node_id: bytes) -> _Node:
-        node = self._nodes.get(node_id)
-        if node is None:
-            if len(self._nodes) >= MAX_NODES:
-                del self._nodes[next(iter(self._nodes))]
-            node = self._nodes[node_id] = _Node(time.monotonic())
-        return node
 
     # Canaries
 
@@ -207,7 +223,7 @@ class RedisBus:
             if self._channels.connected_at is not None:
                 self._send_canary()
             self._watch_self(now)
-            self._watch_others(now)
+            self._others.watch(now)
             await asyncio.sleep(CANARY_INTERVAL)
 
     def _send_canary(self) -> None:
@@ -233,16 +249,7 @@ class RedisBus:
             if not self._is_closing:
                 self._log.warning("backplane_not_receiving")
 
-    def _watch_others(self, now: float) -> None:
-        for node_id, node in list(self._nodes.items()):
-            silence = now - node.heard_at
-            if silence > FORGOTTEN_AFTER:
-                del self._nodes[node_id]
-            elif silence > SILENT_AFTER * (node.doubts + 1) and node.doubts < DOUBTS:
-                node.doubts += 1
-                self._doubt(node.heard_at)
-
-    def _take_canary(self, message: bytes) -> None:
+    def _take_canary(self, message: bytes, *, is_signed: bool) -> None:
         try:
             canary = orjson.loads(message)
             node_id: bytes = canary["node"].encode()
@@ -252,7 +259,7 @@ class RedisBus:
         if node_id == self.node_id.hex.encode():
             self._hear_self(canary.get("number"))
         else:
-            self._hear_other(node_id, canary)
+            self._hear_other(node_id, canary, is_signed=is_signed)
 
     def _hear_self(self, number: object) -> None:
         sent_at = self._canaries.pop(number, None) if isinstance(number, int) else None
@@ -265,14 +272,10 @@ class RedisBus:
             self._log.info("backplane_receiving", after=round(sent_at - self._heard_at, 1))
         self._heard_at = sent_at
 
-    def _hear_other(self, node_id: bytes, canary: dict[str, object]) -> None:
-        if canary.get("bye"):
-            self._nodes.pop(node_id, None)
+    def _hear_other(self, node_id: bytes, canary: dict[str, object], *, is_signed: bool) -> None:
+        if not self._others.get(node_id).takes(is_signed=is_signed):
+            self.received[Verdict.FORGED] += 1
             return
-        node = self._node(node_id)
-        given_up = canary.get("given_up")
-        if isinstance(given_up, int) and given_up > node.given_up:
-            self._doubt(node.heard_at)
-            node.given_up = given_up
-        node.heard_at = time.monotonic()
-        node.doubts = 0
+        if not is_signed:
+            self.unsigned_at = time.monotonic()
+        self._others.hear(node_id, canary)

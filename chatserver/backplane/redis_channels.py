@@ -12,6 +12,7 @@ import structlog
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
+from chatserver.backplane.signatures import SEPARATOR
 from chatserver.tasks import end
 
 CONNECT_TIMEOUT: Final = 1.0
@@ -25,9 +26,11 @@ _MESSAGES: Final = 500
 _CHANNELS: Final = 500
 # Written at once, so that one batch stays small.
 
-_SEPARATOR: Final = b"\n\n"
 _JOINED_BYTES: Final = 2**16
-# Between messages that go as one, and from what size on they take no more along.
+# From this size on messages take no more along.
+
+Sign = Callable[[bytes, bytes], bytes]
+"""Takes the channel and the messages that go to it as one; returns what to publish."""
 
 
 class _Waiting:
@@ -49,8 +52,8 @@ class _Waiting:
         self.size += len(message)
         return True
 
-    def command(self) -> bytes:
-        return _pack(b"PUBLISH", self.channel, _SEPARATOR.join(self.messages))
+    def command(self, sign: Sign) -> bytes:
+        return _pack(b"PUBLISH", self.channel, sign(self.channel, SEPARATOR.join(self.messages)))
 
 
 class RedisChannels:
@@ -67,15 +70,17 @@ class RedisChannels:
         connect: Callable[[], AbstractConnection],
         receive: Callable[[bytes, bytes], None],
         *,
+        sign: Sign,
         connected: Callable[[], None],
         disconnected: Callable[[], None],
     ) -> None:
-        """`receive(channel, message)` is called for each message, in order, and
-        `disconnected` whenever messages may be missed from then on."""
+        """`receive(channel, published)` is called for whatever was published as one, in
+        order, and `disconnected` whenever messages may be missed from then on."""
         self.connected_at: float | None = None
         self.given_up = 0
         self._connect = connect
         self._receive = receive
+        self._sign = sign
         self._connected = connected
         self._disconnected = disconnected
         self._waiting: deque[_Waiting] = deque()
@@ -248,7 +253,7 @@ class RedisChannels:
     def _take_messages(self) -> list[bytes]:
         taken = [self._waiting.popleft() for _ in range(min(_MESSAGES, len(self._waiting)))]
         self._unconfirmed.extend(taken)
-        return [waiting.command() for waiting in taken]
+        return [waiting.command(self._sign) for waiting in taken]
 
     async def _read(self, connection: AbstractConnection) -> None:
         while True:
@@ -266,8 +271,7 @@ class RedisChannels:
     def _take_push(self, reply: Any) -> None:
         kind, channel, value = reply
         if kind == b"message":
-            for message in value.split(_SEPARATOR):
-                self._receive(channel, message)
+            self._receive(channel, value)
         elif kind == b"subscribe":
             self._confirm_channel(channel)
 

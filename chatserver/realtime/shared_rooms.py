@@ -11,10 +11,14 @@ import structlog
 from chatserver.realtime.driver import text_frame
 from chatserver.realtime.packets import EVENT_PREFIX, encode_event
 from chatserver.realtime.rooms import EVERYONE, Filter, Rooms
+from chatserver.schemas.events import EVENTS
 
 SOCKETIO_CHANNEL: Final = "socketio"
-"""What python-socketio itself has to tell goes here; so does what another process emits
+"""What python-socketio itself has to tell goes here; so does what another program emits
 with `socketio.AsyncRedisManager(url, channel="<prefix>:socketio", write_only=True)`."""
+
+RESERVED: Final = EVENTS.keys() | {"connect", "connect_error", "disconnect", "disconnecting"}
+"""Events that no other program may emit: clients believe that these are the server's."""
 
 LISTEN_TIMEOUT: Final = 0.5
 """Seconds that entering a room waits for Redis."""
@@ -44,9 +48,19 @@ class SharedRooms(Rooms, socketio.AsyncRedisManager):  # type: ignore[misc]
     Nothing of python-socketio's connection to Redis is used, only its protocol.
     """
 
-    def __init__(self, bus: Bus, filters: Mapping[str, Filter] | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        filters: Mapping[str, Filter] | None = None,
+        *,
+        takes_external: bool = False,
+    ) -> None:
+        """`takes_external`: clients are sent what other programs emit."""
         super().__init__(filters)
         self._bus = bus
+        self._takes_external = takes_external
+        self.external_refused = 0
+        """Messages of other programs that were not obeyed."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger(__name__)
 
@@ -74,7 +88,8 @@ class SharedRooms(Rooms, socketio.AsyncRedisManager):  # type: ignore[misc]
     def receive(self, channel: str, body: bytes) -> None:
         """Take what another node published; what is not of the right form is ignored."""
         if channel == SOCKETIO_CHANNEL:
-            self._receive_socketio(body)
+            data = _load(body)
+            self._obey(data.get("method"), data)
             return
         head, _, packet = body.partition(b"\n")
         try:
@@ -114,11 +129,17 @@ class SharedRooms(Rooms, socketio.AsyncRedisManager):  # type: ignore[misc]
     async def _publish(self, data: dict[str, Any]) -> None:
         self._bus.publish([SOCKETIO_CHANNEL], orjson.dumps(data))
 
-    def _receive_socketio(self, body: bytes) -> None:
-        try:
-            data = orjson.loads(body)
-        except ValueError:
-            return
+    def receive_external(self, body: bytes) -> None:
+        """Take an event of another program: never a command, nor an event of the server's."""
+        data = _load(body)
+        event = data.get("event")
+        is_own = not isinstance(event, str) or event in RESERVED
+        if self._takes_external and data.get("method") == "emit" and not is_own:
+            self._obey("emit", data)
+        else:
+            self.external_refused += 1
+
+    def _obey(self, method: Any, data: dict[str, Any]) -> None:
         handlers = {
             "emit": self._handle_emit,
             "disconnect": self._handle_disconnect,
@@ -126,7 +147,6 @@ class SharedRooms(Rooms, socketio.AsyncRedisManager):  # type: ignore[misc]
             "leave_room": self._handle_leave_room,
             "close_room": self._handle_close_room,
         }
-        method = data.get("method") if isinstance(data, dict) else None
         if isinstance(method, str) and method in handlers:
             task = asyncio.create_task(self._handle(handlers[method], data))
             self._tasks.add(task)
@@ -139,13 +159,25 @@ class SharedRooms(Rooms, socketio.AsyncRedisManager):  # type: ignore[misc]
             self._log.warning("socketio_message_failed", method=data["method"])
 
     async def _handle_emit(self, message: dict[str, Any]) -> None:
-        """An emit of another process. Every node hears of it, so each tells its own."""
+        """An emit of python-socketio. Every node hears of it, so each tells its own."""
         data, room = message["data"], message.get("room")
         if message.get("binary") or message.get("namespace") != "/":
             return
         payload = data[0] if isinstance(data, list) and len(data) == 1 else data
         rooms = list(self._peers) if room is None else _as_list(room)
         self.emit_local(message["event"], payload, rooms, _as_list(message.get("skip_sid")))
+
+
+def _load(body: bytes) -> dict[str, Any]:
+    """A message of python-socketio's protocol; one of any other form is an empty one.
+
+    JSON alone: whoever can make us unpickle something runs code here.
+    """
+    try:
+        data = orjson.loads(body)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _as_list(value: Any) -> list[str]:

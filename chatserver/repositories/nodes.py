@@ -53,6 +53,60 @@ async def clear_cut_off(connection: AsyncConnection, node_id: UUID) -> None:
     await connection.execute(_REMOVE, {"node_id": node_id})
 
 
+_SEE = text("""
+    INSERT INTO chat.nodes (id, version) VALUES (:node_id, :version)
+    ON CONFLICT (id) DO UPDATE SET seen_at = now()
+""")
+
+_FORGET = text("""
+    DELETE FROM chat.nodes WHERE id = :node_id OR seen_at < now() - interval '1 hour'
+""")
+
+_OLDEST = text("""
+    SELECT least(
+        (SELECT min(version) FROM chat.nodes WHERE seen_at > now() - :alive * interval '1 second'),
+        (SELECT 0 FROM chat.cut_off_nodes
+         WHERE seen_at > now() - :alive * interval '1 second'
+           AND node_id NOT IN (SELECT id FROM chat.nodes)
+         LIMIT 1)
+    )
+""")
+
+
+async def see(connection: AsyncConnection, node_id: UUID, version: int) -> None:
+    """Say that this node is alive."""
+    await connection.execute(_SEE, {"node_id": node_id, "version": version})
+
+
+async def forget(connection: AsyncConnection, node_id: UUID) -> None:
+    """Say that this node has ended; those that have not been seen for an hour go, too."""
+    await connection.execute(_FORGET, {"node_id": node_id})
+
+
+async def get_oldest_version(connection: AsyncConnection, alive: float) -> int:
+    """The lowest version of the nodes that were seen in the last `alive` seconds.
+
+    0 for those that do not say it, as far as the database knows of them: when they are cut
+    off from Redis. There has to be one node.
+    """
+    version: int = (await connection.execute(_OLDEST, {"alive": alive})).scalar_one()
+    return version
+
+
+_KEEP = text("INSERT INTO chat.promises (name) VALUES (:name) ON CONFLICT DO NOTHING")
+
+_KEPT = text("SELECT name FROM chat.promises")
+
+
+async def keep_promise(connection: AsyncConnection, name: str) -> None:
+    """From now on every node keeps it, also those that have yet to start."""
+    await connection.execute(_KEEP, {"name": name})
+
+
+async def list_promises(connection: AsyncConnection) -> set[str]:
+    return set((await connection.execute(_KEPT)).scalars())
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Where a conversation stands, and who holds it and knows of it."""

@@ -10,11 +10,13 @@ import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from chatserver.app import StartError
 from chatserver.db import migrations
 from chatserver.db.engine import create_engine, is_lock_conflict
 from chatserver.db.host import HostTables
 from chatserver.dev.postgres import EmbeddedPostgres
 from chatserver.models import Listing
+from tests.kit.app import running_server
 from tests.kit.services import Node, connected, principal, running_node, until_someone_waits
 
 FULL_HOST = """
@@ -247,3 +249,31 @@ async def as_app_user(url: str) -> None:
         await node.maintenance.ensure_partitions()
         assert await node.value("SELECT to_regclass(:name) IS NOT NULL", name=f"chat.{name}")
         assert await node.value("SELECT count(*) FROM chat.messages") == 1
+
+
+async def test_the_hosts_role_has_no_keys_of_the_nodes_unless_it_is_given_them(
+    empty_database_url: str, postgres_server: EmbeddedPostgres
+) -> None:
+    url = empty_database_url
+    its_url = url.replace("postgres@", "app_user@")
+    no_redis = {"redis__url": "redis://127.0.0.1:1"}
+    async with connected(postgres_server.url("postgres")) as admin:
+        await admin.execute("CREATE ROLE app_user LOGIN")
+        try:
+            await migrations.upgrade(url)
+            await run(
+                url,
+                "GRANT USAGE ON SCHEMA core TO app_user",
+                "GRANT SELECT ON ALL TABLES IN SCHEMA core TO app_user",
+            )
+            async with running_server(its_url):
+                pass  # a node alone needs none
+            with pytest.raises(StartError, match="permission denied for table keys"):
+                async with running_server(its_url, **no_redis):
+                    pass
+            await run(url, "GRANT SELECT, INSERT ON chat.keys TO app_user")
+            async with running_server(its_url, **no_redis):
+                pass
+        finally:
+            await run(url, "DROP OWNED BY app_user")
+            await admin.execute("DROP ROLE app_user")

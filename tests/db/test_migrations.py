@@ -12,17 +12,20 @@ from chatserver.db.engine import create_engine
 from chatserver.models import MessageType, Role, User
 from tests.kit.services import connected, running_node
 
-HEAD = "0008"
+HEAD = "0009"
 
 TABLES = {
     "alembic_version",
     "conversations",
     "cut_off_nodes",
+    "keys",
     "message_edits",
     "message_keys",
     "messages",
     "messages_default",
+    "nodes",
     "participants",
+    "promises",
     "push_notifications",
     "receipts",
     "revocations",

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
+from chatserver.backplane.signatures import Key, Signatures
 from chatserver.realtime.rooms import EVERYONE, user_room
 from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL
 from tests.faults.crowd import Crowd, Say, over_rest, p99, slowest
@@ -126,7 +127,13 @@ async def test_a_message_that_is_refused_fails_alone(site: Site, crowd: Crowd) -
 async def test_events_that_cannot_be_read_keep_no_other_back(site: Site, crowd: Crowd) -> None:
     people = itertools.cycle(member.person for member in crowd.members)
     number = itertools.count(1)
+    signatures = await keys_of(site)
     async with redis_client(site.redis) as redis:
+
+        async def publish(channel: str, body: bytes) -> None:
+            """As a node with a fault would: what is not signed is dropped before it is read."""
+            signed = signatures.sign(f"chat:{channel}".encode(), body)
+            await redis.publish(f"chat:{channel}", signed)
 
         async def forge() -> None:
             """Every event with and without the name of a node, on every kind of channel."""
@@ -135,8 +142,8 @@ async def test_events_that_cannot_be_read_keep_no_other_back(site: Site, crowd: 
                 body = event % {b"room": room.encode()} if b"%(" in event else event
                 envelope = NODE + b":%d\n" % next(number)
                 for channel in (room, EVERYONE, SOCKETIO_CHANNEL, "nodes"):
-                    await redis.publish(f"chat:{channel}", body)
-                    await redis.publish(f"chat:{channel}", envelope + body)
+                    await publish(channel, body)
+                    await publish(channel, envelope + body)
 
         await asyncio.sleep(0.5)
         heard = await losses(site)
@@ -165,6 +172,17 @@ async def test_events_that_cannot_be_read_keep_no_other_back(site: Site, crowd: 
         Figure("p99 of the acknowledgement", p99(sends), ACKNOWLEDGED),
         Figure("latest delivery", crowd.lateness(sends), HEARD),
     )
+
+
+async def keys_of(site: Site) -> Signatures:
+    """Those of the nodes."""
+    async with connected(site.database_url) as connection:
+        key = await connection.fetchrow("SELECT id, key FROM chat.keys ORDER BY id LIMIT 1")
+        assert key is not None
+        now = await connection.fetchval("SELECT extract(epoch FROM now())::float8")
+    signatures = Signatures()
+    signatures.learn([Key(key["id"], key["key"])], key["id"], now)
+    return signatures
 
 
 async def losses(site: Site) -> list[float]:

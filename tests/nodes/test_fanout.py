@@ -155,18 +155,6 @@ async def test_rest_on_one_node_is_heard_on_the_other(town: Town) -> None:
     assert (await town.tenant.heard("message"))[0]["content"] == "by REST"
 
 
-async def test_pythons_own_emitter_reaches_the_sockets_of_every_node(
-    town: Town, redis: EmbeddedRedis
-) -> None:
-    """As the host's back end would do it, with the library that it has."""
-    emitter = socketio.AsyncRedisManager(redis.url, channel="chat:socketio", write_only=True)
-    await emitter.emit("offer", {"price": 1}, room=f"user:{town.chat.landlord.id}")
-    await emitter.emit("offer", {"price": 2})
-    assert await town.landlord.heard("offer", 2) == [{"price": 1}, {"price": 2}]
-    assert await town.tenant.heard("offer") == [{"price": 2}]
-    await emitter.redis.aclose()
-
-
 async def test_a_notice_reaches_everybody_or_those_whom_it_is_for(
     town: Town, database_url: str
 ) -> None:

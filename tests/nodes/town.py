@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import ClientSession
 
@@ -43,7 +44,8 @@ class Town:
 
 
 @asynccontextmanager
-async def running_town(database_url: str, redis_port: int) -> AsyncIterator[Town]:
+async def running_town(database_url: str, redis_port: int, **settings: Any) -> AsyncIterator[Town]:
+    """`settings` are for both nodes."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(ClientSession())
         cables, nodes = [], []
@@ -52,7 +54,9 @@ async def running_town(database_url: str, redis_port: int) -> AsyncIterator[Town
             url = f"redis://127.0.0.1:{cable.port}"
             cables.append(cable)
             nodes.append(
-                await stack.enter_async_context(running_server(database_url, redis__url=url))
+                await stack.enter_async_context(
+                    running_server(database_url, redis__url=url, **settings)
+                )
             )
         rests = [Rest(http, node.base_url) for node in nodes]
         chat = await open_chat(rests[0], database_url)
