@@ -1,5 +1,6 @@
 """Nodes: which are alive, what all of them know how to keep, and the keys that they share."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -10,7 +11,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatserver.backplane.signatures import Key, Signatures
-from chatserver.db.engine import Database
+from chatserver.db.engine import Database, StatementRefused
 from chatserver.errors import Unavailable
 from chatserver.repositories import keys, nodes
 from chatserver.repositories.keys import Purpose, StoredKey
@@ -33,6 +34,8 @@ ALIVE: Final = 20.0
 
 SIGNS_AFTER: Final = 3 * INTERVAL
 """Seconds after which a new key signs: by then every node has it."""
+
+LEAVE_TIMEOUT: Final = 1.0
 
 OVERLAP: Final = 60.0
 """Seconds for which a key still verifies, once there is a newer one that signs."""
@@ -92,9 +95,9 @@ class NodeService:
         self._looked_at = time.monotonic()
 
     async def leave(self) -> None:
-        """This node ends."""
-        with suppress(Unavailable):
-            async with self._database.transaction() as connection:
+        """This node ends; where the database cannot be told, the others find out."""
+        with suppress(Unavailable, StatementRefused, TimeoutError):
+            async with asyncio.timeout(LEAVE_TIMEOUT), self._database.transaction() as connection:
                 await nodes.forget(connection, self.id)
 
     async def _learn_keys(self, connection: AsyncConnection) -> None:
