@@ -20,6 +20,7 @@ from chatserver.db.engine import Database, StatementRefused, create_engine, one_
 from chatserver.db.host import HostTables
 from chatserver.db.migrations import is_current
 from chatserver.errors import Unavailable
+from chatserver.gauges import collect_gauges
 from chatserver.metrics import Metrics
 from chatserver.origins import OriginPolicy
 from chatserver.realtime.namespace import ChatNamespace, SocketServices
@@ -52,12 +53,14 @@ from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
 from chatserver.strangers import Strangers
-from chatserver.tasks import end, repeat
+from chatserver.tasks import end, measure_lag, repeat
 
 DAY: Final = 24 * 60 * 60.0
 PRESENCE_TICK: Final = 0.5
 RESERVED_CONNECTIONS: Final = 3
 """Beside those for requests: for who is calling, receipts, presence and upkeep."""
+READINESS_CHECK: Final = 5.0
+"""Seconds between two looks that are for the metrics: they know it also if nobody asks."""
 USER_CHECK: Final = 4.0
 """Seconds between two looks at whether the users of open sockets still exist."""
 
@@ -184,7 +187,7 @@ class Node:
             self.budgets,
         )
         self.server.register_namespace(self.namespace)
-        self.metrics.on_scrape(self._measure)
+        self.metrics.on_scrape(partial(collect_gauges, self))
         self.app = self._create_app()
 
     def _create_app(self) -> web.Application:
@@ -223,7 +226,7 @@ class Node:
         await self.revocations.poll()  # Before the first token is looked at.
         await self._look_at_nodes()  # Before anything is published.
         lease = self.settings.presence.lease_ttl
-        work: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+        work: list[tuple[float, Callable[[], Awaitable[object]]]] = [
             (PRESENCE_TICK, self.presence.expire),
             (lease / 3, self._renew_leases),
             (DAY, self.maintenance.ensure_partitions),
@@ -234,10 +237,12 @@ class Node:
             (USER_CHECK, self._close_vanished),
             (SETTLE_INTERVAL, self.budgets.settle),
             (NODES_TICK, self.nodes.tick),
+            (READINESS_CHECK, self.readiness.check),
         ]
         if isinstance(self.rooms, SharedRooms):
             work.append((SWEEP_TICK, self._share(self.rooms).tick))
         tasks = [asyncio.create_task(repeat(interval, action)) for interval, action in work]
+        tasks.append(asyncio.create_task(measure_lag(self.metrics.loop_lag)))
         yield
         await end(*tasks)
 
@@ -284,22 +289,6 @@ class Node:
         await self.http.close()
         await self.writer_engine.dispose()
         await self.database.dispose()
-
-    def _measure(self) -> None:
-        self.metrics.pool(self.settings.database.pool_size, self.requests.connections_in_use())
-        self.metrics.publish_queue(len(self.publisher))
-        self.metrics.revocations(len(self.revocations), self.revocations.age)
-        if (bus := self.backplane.bus) is not None:
-            assert isinstance(self.rooms, SharedRooms)
-            self.metrics.bus_state(
-                is_heard=bus.is_heard,
-                lost=bus.lost,
-                unconfirmed=len(bus),
-                published=bus.published,
-                received={**bus.received, "not_obeyed": self.rooms.external_refused},
-                disordered=bus.disordered,
-                are_signatures_required=self.backplane.signatures.is_required,
-            )
 
 
 async def create_node(settings: Settings) -> Node:

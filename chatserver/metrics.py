@@ -45,6 +45,11 @@ class Metrics:
         self._commit = histogram(
             "chat_commit_seconds", "How long one group commit of messages took", SECONDS
         )
+        self._commit_failures = counter(
+            "chat_commit_failures_total",
+            "Sends whose commit failed, by reason: unavailable, locked or refused",
+            "reason",
+        )
         self._batch = histogram(
             "chat_commit_batch_size", "Messages in one group commit", BATCH_SIZES
         )
@@ -68,6 +73,15 @@ class Metrics:
         self._closed = counter(
             "chat_engineio_closed_total", "Closed Engine.IO connections, by reason", "reason"
         )
+        self._ready = gauge("chat_ready", "1 while a part that the node needs is there, by check")
+        self._draining = gauge("chat_draining", "1 once the node is about to end")
+        self._lag = histogram(
+            "chat_event_loop_lag_seconds", "How late the event loop was for a timer", SECONDS
+        )
+        self._resync_hints = counter(
+            "chat_resync_hints_total",
+            "Conversations whose participants were told to look whether they missed something",
+        )
         self._unpublished = gauge("chat_publish_queue", "Events that wait to be sent to sockets")
         self._bus_heard = gauge("chat_backplane_up", "1 while this node hears itself through Redis")
         self._bus_lost = Counter(
@@ -78,6 +92,12 @@ class Metrics:
         self._bus_waiting = gauge(
             "chat_backplane_unconfirmed", "Messages to other nodes that Redis has not confirmed"
         )
+        self._bus_dropped = Counter(
+            "chat_backplane_dropped_total",
+            "Messages to other nodes that waited for Redis for too long",
+            registry=self._registry,
+        )
+        self._bus_nodes = gauge("chat_backplane_nodes", "Other nodes that this node hears")
         self._bus_published = Counter(
             "chat_backplane_published_total",
             "Messages that were published to other nodes",
@@ -123,6 +143,11 @@ class Metrics:
         self._revocations_age = gauge(
             "chat_revocations_age_seconds", "Since the node last read what was revoked elsewhere"
         )
+        # An alarm sees the first one of a kind only if there was a zero before.
+        for reason in ("unavailable", "locked", "refused"):
+            self.commit_failed(reason, 0)
+        for kind in ("internal_error", "handler"):
+            self._errors.add(kind, amount=0)
 
     def bus_state(
         self,
@@ -130,6 +155,8 @@ class Metrics:
         is_heard: bool,
         lost: int,
         unconfirmed: int,
+        dropped: int,
+        others: int,
         published: int,
         received: Mapping[str, int],
         disordered: int,
@@ -138,6 +165,8 @@ class Metrics:
         self._bus_heard.set({}, int(is_heard))
         self._bus_lost.set({}, lost)
         self._bus_waiting.set({}, unconfirmed)
+        self._bus_dropped.set({}, dropped)
+        self._bus_nodes.set({}, others)
         self._bus_published.set({}, published)
         for source, count in received.items():
             self._bus_received.set({"source": source}, count)
@@ -180,6 +209,10 @@ class Metrics:
         self._batch.observe(size)
         self._commit.observe(seconds)
 
+    def commit_failed(self, reason: str, count: int) -> None:
+        """`reason` is "unavailable", "locked" or "refused"; of `count` messages."""
+        self._commit_failures.add(reason, amount=count)
+
     def event_handled(self, event: str, result: str) -> None:
         """`result` is "ok" or the code of the error."""
         self._events.add(event, result)
@@ -195,6 +228,18 @@ class Metrics:
     def pool(self, size: int, used: int) -> None:
         self._pool_size.set({}, size)
         self._pool_used.set({}, used)
+
+    def readiness(self, parts: Mapping[str, bool], *, is_draining: bool) -> None:
+        """How each part stood when it was last looked at."""
+        for part, is_good in parts.items():
+            self._ready.set({"check": part}, int(is_good))
+        self._draining.set({}, int(is_draining))
+
+    def loop_lag(self, seconds: float) -> None:
+        self._lag.observe(seconds)
+
+    def resync_hint(self) -> None:
+        self._resync_hints.add()
 
     def publish_queue(self, length: int) -> None:
         self._unpublished.set({}, length)

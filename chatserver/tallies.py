@@ -19,6 +19,8 @@ class Tally:
         self._collector = collector
         self._labels = labels
         self._counts: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        if not labels:
+            self._counts[()] = 0  # An alarm sees the first one only if there was a zero before.
 
     def add(self, *values: str, amount: int = 1) -> None:
         """`values` are those of the labels, in their order."""

@@ -52,6 +52,10 @@ def exercise(metrics: Metrics) -> None:
     metrics.pool(10, 3)
     metrics.publish_queue(4)
     metrics.rate_limit_fallback()
+    metrics.commit_failed("locked", 2)
+    metrics.readiness({"database": True, "backplane": False}, is_draining=True)
+    metrics.loop_lag(0.3)
+    metrics.resync_hint()
 
 
 def test_the_four_of_the_specification_keep_their_names_kinds_and_labels(
@@ -92,6 +96,23 @@ def test_an_operator_finds_latency_batches_pool_sockets_and_events(metrics: Metr
     assert found["chat_publish_queue"] == 4
     assert found["chat_rate_limit_fallback_total"] == 1
     assert found["chat_default_partition_in_use"] == 0
+    assert found['chat_commit_failures_total{reason="locked"}'] == 2
+    assert found['chat_ready{check="database"}'] == 1
+    assert found['chat_ready{check="backplane"}'] == 0
+    assert found["chat_draining"] == 1
+    assert found['chat_event_loop_lag_seconds_bucket{le="0.25"}'] == 0
+    assert found['chat_event_loop_lag_seconds_bucket{le="0.5"}'] == 1
+    assert found["chat_resync_hints_total"] == 1
+
+
+def test_what_an_alarm_waits_for_is_zero_before_it_happens(metrics: Metrics) -> None:
+    found = samples(metrics)
+    for reason in ("unavailable", "locked", "refused"):
+        assert found[f'chat_commit_failures_total{{reason="{reason}"}}'] == 0
+    for kind in ("internal_error", "handler"):
+        assert found[f'websocket_errors_total{{error_type="{kind}"}}'] == 0
+    assert found["chat_budget_uncounted_total"] == 0
+    assert found["chat_resync_hints_total"] == 0
 
 
 def test_what_opens_and_closes_is_back_where_it_began(metrics: Metrics) -> None:

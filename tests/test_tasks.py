@@ -1,9 +1,27 @@
 """Ending tasks, also those that do not hear it the first time."""
 
 import asyncio
+import time
 from contextlib import suppress
 
-from chatserver.tasks import end
+import pytest
+
+from chatserver import tasks
+from chatserver.tasks import end, measure_lag
+
+
+async def test_what_keeps_the_loop_busy_is_measured_as_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "LAG_INTERVAL", 0.01)
+    seen: list[float] = []
+    task = asyncio.create_task(measure_lag(seen.append))
+    while not seen:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    before = len(seen)
+    time.sleep(0.3)  # noqa: ASYNC251
+    while len(seen) == before:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert seen[before] > 0.25
+    await end(task)
 
 
 async def test_tasks_have_ended_when_it_returns() -> None:

@@ -93,6 +93,16 @@ class RedisBus:
         """Whether other nodes were heard of late."""
         return bool(self._others)
 
+    @property
+    def others(self) -> int:
+        """How many other nodes were heard of late."""
+        return len(self._others)
+
+    @property
+    def dropped(self) -> int:
+        """How many messages waited for Redis for too long."""
+        return self._channels.given_up
+
     def __len__(self) -> int:
         """How many messages Redis has not confirmed."""
         return len(self._channels)

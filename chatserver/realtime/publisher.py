@@ -137,6 +137,7 @@ class SocketPublisher:
         self._emitter(event)("unread", dumps.dump_unread(event), [user_room(event.user_id)])
 
     def _head_moved(self, event: HeadMoved) -> None:
+        self._metrics.resync_hint()
         rooms = [user_room(user) for user in event.participants]
         self._emitter(event)("head", dumps.dump_head(event), rooms)
 

@@ -69,6 +69,11 @@ class Readiness:
         if not self.draining:
             self._drained.set_result(None)
 
+    @property
+    def known(self) -> Checks:
+        """The state of all parts when they were last looked at."""
+        return Checks(*self._parts, draining=self.draining)
+
     async def check(self) -> Checks:
         """The state of all parts, at most half a second old; takes two seconds at most.
 
@@ -77,7 +82,7 @@ class Readiness:
         """
         if not self.draining:
             await self._refresh_unless_drained()
-        return Checks(*self._parts, draining=self.draining)
+        return self.known
 
     async def _refresh_unless_drained(self) -> None:
         refreshing = asyncio.create_task(self._refresh())

@@ -134,6 +134,7 @@ class MessageWriter:
                 return await self._give_up(batch, error)
             if len(batch) == 1:
                 # Not the exception itself: it quotes the message.
+                self._metrics.commit_failed("refused", 1)
                 self._log.error("append_refused", error=describe(error), id=str(batch[0].id))
                 return [InternalError()]
             middle = len(batch) // 2
@@ -149,6 +150,7 @@ class MessageWriter:
             held = await list_locked(await self._connect(), batch)
         except Exception as error:
             return await self._give_up(batch, error)
+        self._metrics.commit_failed("locked", len(held) or len(batch))
         self._log.warning("rows_locked", count=len(held), batch=len(batch))
         if not held:  # It was something else, or it no longer is.
             return [unavailable() for _ in batch]
@@ -162,6 +164,7 @@ class MessageWriter:
         await self._disconnect()
         # It may have been committed all the same, and nothing was published.
         self._heads.doubt(new.conversation_id for new in batch)
+        self._metrics.commit_failed("unavailable", len(batch))
         self._log.warning("append_failed", error=type(error).__name__, batch=len(batch))
         return [unavailable() for _ in batch]
 

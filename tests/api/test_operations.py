@@ -2,6 +2,7 @@
 
 import pytest
 
+from chatserver.services import readiness
 from tests.api.rest import Rest
 
 
@@ -15,7 +16,9 @@ async def test_a_node_is_ready_until_it_drains(rest: Rest) -> None:
     reply = await rest.get("/readyz", user=None)
     checks = {"database": True, "migrations": True, "backplane": True, "draining": False}
     assert (reply.status, reply.json) == (200, {"status": "ready", "checks": checks})
+    assert 'chat_ready{check="database"} 1' in (await rest.get("/metrics")).content.decode()
     rest.node.readiness.drain()
+    assert "chat_draining 1" in (await rest.get("/metrics")).content.decode()
     reply = await rest.get("/readyz", user=None)
     assert reply.status == 503
     assert reply.json == {"status": "not_ready", "checks": checks | {"draining": True}}
@@ -28,6 +31,7 @@ async def test_a_probe_can_do_without_the_other_nodes(
     async def is_heard() -> bool:
         return False
 
+    monkeypatch.setattr(readiness, "FRESH", 0.0)
     monkeypatch.setattr(rest.node.readiness, "_backplane", is_heard)
     assert (await rest.get("/readyz", user=None)).status == 503
     reply = await rest.get("/readyz?exclude=backplane", user=None)

@@ -293,6 +293,7 @@ async def test_what_waited_too_long_is_given_up_and_the_others_are_told(
     async with running_bus(redis.url) as other, behind(redis) as (cable, one):
         await other.bus.listen("a")
         await eventually(lambda: other.bus.has_others)
+        assert other.bus.others == 1
         cable.refuse()
         cable.reset()
         await eventually(lambda: not one.bus.is_heard)
@@ -300,6 +301,7 @@ async def test_what_waited_too_long_is_given_up_and_the_others_are_told(
         with monkeypatch.context() as patch:
             patch.setattr(redis_bus, "MAX_AGE", 0.5)
             await eventually(lambda: len(one.bus) == 0)
+        assert one.bus.dropped == 1
         await eventually(lambda: other.bus.is_heard)
         other.doubts.clear()
         cable.heal()

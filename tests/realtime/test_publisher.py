@@ -90,7 +90,8 @@ class Audience:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.publisher = SocketPublisher(node.server, Metrics(), MessageEncoder())
+        self.metrics = Metrics()
+        self.publisher = SocketPublisher(node.server, self.metrics, MessageEncoder())
         self.clients: dict[str, WebSocketClient] = {}
 
     async def seat(self, name: str, user_id: UUID, *rooms: str) -> None:
@@ -170,6 +171,8 @@ async def test_what_concerns_both_reaches_every_device_of_both_once(
     for device in ("phone", "laptop", "desk"):
         assert heard[device] == [(name, payload)]
     assert heard["stranger"] == []
+    metrics = audience.metrics.render(["text/plain"])[0].decode()
+    assert f"chat_resync_hints_total {int(name == 'head')}\n" in metrics
 
 
 async def test_each_participant_gets_their_own_view_of_a_conversation(audience: Audience) -> None:

@@ -1,6 +1,7 @@
 """The writer on a real PostgreSQL: groups, bad neighbours, cut connections, restarts."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from uuid import UUID
@@ -77,6 +78,13 @@ async def test_a_lone_message_is_committed_at_once_and_neighbours_gather(
     assert await find_faults(node.database) == {}
 
 
+def failures(node: Node) -> dict[str, int]:
+    """The sends whose commit failed, by reason."""
+    text = node.metrics.render(["text/plain"])[0].decode()
+    found = re.findall(r'^chat_commit_failures_total\{reason="(\w+)"\} (\d+)', text, re.MULTILINE)
+    return {reason: int(count) for reason, count in found if count != "0"}
+
+
 def of(chat: Chat) -> Callable[[MessageSent], bool]:
     return lambda event: event.message.conversation_id == chat.id
 
@@ -100,6 +108,7 @@ async def test_a_bad_message_does_not_fail_its_twenty_neighbours(node: Node, bad
         Outcome.STORED
     ] * 20
     assert len(node.publisher.of(MessageSent)) == 20
+    assert failures(node) == {"refused": 1}
     (record,) = logs
     assert record["event"] == "append_refused"
     assert "secret" not in str(record)
@@ -124,6 +133,7 @@ async def test_a_row_that_is_locked_for_long_does_not_fail_its_neighbours(
         await holder.execute("ROLLBACK")
         assert [isinstance(each, Unavailable) for each in results] == [True, False, True, False]
         assert [each.seq for each, _ in (results[1], results[3])] == [1, 2]  # type: ignore[misc]
+        assert failures(node) == {"locked": 2}
         await node.writer.append(new(held))
         assert await find_faults(node.database) == {}
 

@@ -19,6 +19,7 @@ from tests.kit.proxy import Proxy
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, eventually, running_node, until_someone_waits
 from tests.kit.stalls import STANDSTILL
+from tests.services.test_writer import failures
 
 
 @pytest.fixture
@@ -74,6 +75,7 @@ async def test_after_a_lost_reply_the_retry_finds_the_truth(cut_off: Node, proxy
     again = await node.try_send(chat.client, chat, "answer lost", client_msg_id=key)
     assert again.is_duplicate
     assert again.message.seq == 1
+    assert failures(node) == {"unavailable": 1}
     assert node.publisher.of(MessageSent) == []
     await eventually(lambda: node.publisher.of(HeadMoved) != [])
     (head,) = node.publisher.of(HeadMoved)
