@@ -43,6 +43,7 @@ class Proxy:
         self.accepted = 0
         """How many connections there have been."""
         self._delay = 0.0
+        self._handshake = 0.0
         self._is_refusing = False
         self._is_holding_answers = False
         self._passing = asyncio.Event()
@@ -72,7 +73,7 @@ class Proxy:
     def heal(self) -> None:
         """Pass everything again; what a black hole held arrives, as TCP would repeat it."""
         self._is_refusing = False
-        self._delay = 0.0
+        self._delay = self._handshake = 0.0
         self._cuts.clear()
         self._is_holding_answers = False
         for link in self._links:
@@ -95,9 +96,13 @@ class Proxy:
         for link in self._links:
             link.answering.clear()
 
-    def delay(self, seconds: float) -> None:
-        """Deliver everything this much later, in order, at any throughput."""
+    def delay(self, seconds: float, *, handshakes: bool = False) -> None:
+        """Deliver everything this much later, in order, at any throughput.
+
+        With `handshakes` a new connection takes a round trip to open, as TCP's do.
+        """
         self._delay = seconds
+        self._handshake = 2 * seconds if handshakes else 0.0
 
     def reset(self) -> None:
         """End all open connections at once, as the crash of a machine does."""
@@ -158,6 +163,11 @@ class Proxy:
     async def wait_passing(self) -> None:
         await self._passing.wait()
 
+    async def wait_open(self) -> None:
+        """Wait as long as a new connection takes to open."""
+        await asyncio.sleep(self._handshake)
+        await self._passing.wait()
+
 
 class Link:
     """One client's connection and the upstream one that belongs to it."""
@@ -194,7 +204,7 @@ class Link:
                 _reset(writer)
 
     async def _pump_both(self) -> None:
-        await self._proxy.wait_passing()
+        await self._proxy.wait_open()
         reader, self._upstream = await _connect(self._proxy.upstream)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pump(self._reader, self._upstream, is_request=True))
