@@ -42,7 +42,9 @@ async def site(
 ) -> AsyncIterator[Site]:
     async with databases.migrated() as url:
         directory = tmp_path_factory.mktemp("site")
-        async with running_site(url, directory, server__drain_delay=DRAIN_DELAY) as site:
+        # The load is more than a user may cost.
+        budgets: dict[str, Any] = {"rate_limit__user": "", "rate_limit__address": ""}
+        async with running_site(url, directory, server__drain_delay=DRAIN_DELAY, **budgets) as site:
             yield site
 
 
