@@ -1,19 +1,24 @@
 """Nodes behind one of the load balancers, and clients of every kind and address."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientSession, CookieJar, DummyCookieJar, TCPConnector
+from aiohttp import ClientSession, ClientTimeout, CookieJar, DummyCookieJar, TCPConnector
 
 from tests.kit.balancer import Balancer, HaProxy, running_haproxy, running_nginx
 from tests.kit.clients import Chat, Rest, open_chat
 from tests.kit.cluster import Cluster, ClusterNode, running_cluster
 
 BALANCERS = ("haproxy", "nginx")
+
+SOONEST_HEARTBEAT = 5.0
+"""Seconds after which no silent client is gone yet for its heartbeat alone."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +90,23 @@ async def home_of(site: Site, sid: str) -> int:
             if await post(http, node.base_url, sid, "6") == 200:
                 return index
     raise AssertionError("no node knows the session")
+
+
+async def is_gone_after_its_poll(site: Site, balancer: Balancer) -> bool:
+    """Whether a polling client's session ends soon after the connection of its poll."""
+    connect = "40" + json.dumps({"token": site.chat.tenant.token()})
+    async with client_at("127.0.0.1") as http:
+        sid = await handshake(http, balancer.base_url)
+        home = site.nodes[await home_of(site, sid)].base_url
+        assert await post(http, balancer.base_url, sid, connect) == 200
+        poll = f"{balancer.base_url}/socket.io/?EIO=4&transport=polling&sid={sid}"
+        async with http.get(poll) as answer:
+            assert (await answer.text()).startswith("40")
+        with suppress(TimeoutError):
+            await http.get(poll, timeout=ClientTimeout(0.3))
+        deadline = time.monotonic() + SOONEST_HEARTBEAT
+        while time.monotonic() < deadline:
+            if await post(http, home, sid, "6") == 400:
+                return True
+            await asyncio.sleep(0.05)
+    return False

@@ -22,6 +22,7 @@ from tests.e2e.balanced import (
     client_at,
     handshake,
     home_of,
+    is_gone_after_its_poll,
     post,
     running_site,
 )
@@ -132,6 +133,16 @@ async def test_a_polling_session_stays_with_its_node_for_clients_of_all_addresse
             assert [await post(http, balancer.base_url, sid, "6") for _ in range(4)] == [200] * 4
             homes.add(await home_of(site, sid))
     assert homes == {0, 1}
+
+
+async def test_a_client_that_goes_away_from_its_poll_is_gone_at_its_node(
+    site: Site, balancer: Balancer
+) -> None:
+    """At once, through the balancer too, and not when its heartbeat is missed."""
+    for _ in range(3):  # on a machine that stands still the poll may not get to the node
+        if await is_gone_after_its_poll(site, balancer):
+            return
+    raise AssertionError("the node holds sessions of clients that went away")
 
 
 async def test_with_haproxy_the_cookie_wins_over_the_address(site: Site) -> None:
