@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatserver.errors import ChatError
+from chatserver.realtime.frames import MAX_CUT_BYTES
 from tests.kit.app import RunningServer, running_server
 from tests.kit.clients import Chat, Device, Rest, open_chat
 
@@ -224,7 +225,7 @@ async def test_a_packet_of_two_hundred_thousand_levels_harms_nobody(
 ) -> None:
     """Deeper than a packet of the usual size can be."""
     async with (
-        running_server(database_url, realtime__max_packet_bytes=2**20) as server,
+        running_server(database_url, realtime__max_packet_bytes=2**21) as server,
         ClientSession() as http,
     ):
         chat = await open_chat(Rest(http, server.base_url), database_url)
@@ -242,10 +243,14 @@ async def test_a_packet_of_two_hundred_thousand_levels_harms_nobody(
                 await device.close()
 
 
-async def test_a_packet_over_the_limit_ends_only_its_connection(target: Target) -> None:
+async def test_a_packet_over_the_limit_is_answered_and_one_far_over_it_ends_its_connection(
+    target: Target,
+) -> None:
     device = await target.device()
+    answer = await device.call("message", {"content": "x" * 140_000})
+    assert answer["error"]["code"] == "payload_too_large"
     with pytest.raises(ConnectionError):
-        await device.call("message", {"content": "x" * 140_000})
+        await device.call("message", {"content": "x" * (MAX_CUT_BYTES + 1)})
     await target.assert_alive()
 
 
