@@ -249,6 +249,7 @@ def try_wheel(wheel: Path, folder: Path) -> None:
             CHAT_DATABASE_URL=postgres.tcp_url("chat").replace("+asyncpg", ""),
             CHAT_JWT_SECRET=SECRET,
             CHAT_SERVER_DRAIN_DELAY="0",
+            CHAT_SERVER_INTERNAL_PORT="0",
         )
         run(program, "migrate", cwd=folder, environment=settings)
         port = str(free_port())

@@ -1,7 +1,7 @@
 """The only wiring: everything that a node is made of is put together here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -10,6 +10,7 @@ from aiohttp import ClientSession, web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chatserver.api import ApiServices, setup_api
+from chatserver.api.internal import create_internal_app
 from chatserver.api.jwks_fetch import fetch_key_set
 from chatserver.api.pages import setup_pages
 from chatserver.api.prices import priced
@@ -26,9 +27,8 @@ from chatserver.origins import OriginPolicy
 from chatserver.realtime.namespace import ChatNamespace, SocketServices
 from chatserver.realtime.publisher import SocketPublisher
 from chatserver.realtime.raw import RawDoor
-from chatserver.realtime.rooms import Filter, Rooms
 from chatserver.realtime.server import ChatSocketServer
-from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL, SharedRooms
+from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL, SharedRooms, create_rooms
 from chatserver.realtime.unread import LatestUnread
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.services.budgets import SETTLE_INTERVAL, Budgets
@@ -91,8 +91,8 @@ class Node:
         self.requests = requests = database.lane(pool.pool_size, pool.pool_timeout)
         self.backplane = backplane
         self.unread = LatestUnread()
-        self.rooms = _create_rooms(
-            backplane,
+        self.rooms = create_rooms(
+            backplane.bus,
             {"unread": self.unread.admit},
             takes_external=settings.redis.external_emitters,
         )
@@ -189,6 +189,7 @@ class Node:
         self.server.register_namespace(self.namespace)
         self.metrics.on_scrape(partial(collect_gauges, self))
         self.app = self._create_app()
+        self.internal_app = create_internal_app(metrics)
 
     def _create_app(self) -> web.Application:
         app = web.Application(client_max_size=self.settings.server.max_body_bytes)
@@ -313,14 +314,6 @@ async def create_node(settings: Settings) -> Node:
         await engine.dispose()
         raise
     return Node(settings, host, Database(engine), backplane, metrics)
-
-
-def _create_rooms(
-    backplane: Backplane, filters: Mapping[str, Filter], *, takes_external: bool
-) -> Rooms:
-    if backplane.bus is None:
-        return Rooms(filters)
-    return SharedRooms(backplane.bus, filters, takes_external=takes_external)
 
 
 async def _inspect(engine: AsyncEngine) -> HostTables:

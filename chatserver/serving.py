@@ -38,24 +38,20 @@ async def serve(settings: Settings, on_ready: Callable[[], None] | None = None) 
     requests on open connections are answered until all that is done. Another signal
     skips what is left of the delay and the spread.
 
+    The internal port is open from before the public one to the end of all this.
+
     What is in flight has `shutdown_grace` after the delay. Whatever hangs RESERVE later
     is left behind: the process ends with 0 all the same.
     """
     node = await create_node(settings)
-    runner = ConnectionRunner(
-        node.app,
-        handle_signals=False,
-        shutdown_timeout=settings.server.shutdown_grace,
-        connection_options={
-            "request_timeout": settings.server.request_timeout,
-            "access_log": None,
-            "keepalive_timeout": KEEPALIVE,
-            "lingering_time": LINGERING,
-        },
-    )
+    runner = _create_runner(node.app, settings.server)
+    inside = _create_runner(node.internal_app, settings.server)
     await runner.setup()
+    await inside.setup()
     _calm_garbage_collector()
     try:
+        if settings.server.internal_port:
+            await _start(inside, settings.server.internal_host, settings.server.internal_port)
         site = await _listen(runner, settings.server)
         if on_ready is not None:
             on_ready()
@@ -65,7 +61,22 @@ async def serve(settings: Settings, on_ready: Callable[[], None] | None = None) 
         await _drain(node, site, signals.hurry)
     finally:
         await runner.cleanup()
+        await inside.cleanup()
     structlog.get_logger(__name__).info("stopped")
+
+
+def _create_runner(app: web.Application, server: ServerSettings) -> ConnectionRunner:
+    return ConnectionRunner(
+        app,
+        handle_signals=False,
+        shutdown_timeout=server.shutdown_grace,
+        connection_options={
+            "request_timeout": server.request_timeout,
+            "access_log": None,
+            "keepalive_timeout": KEEPALIVE,
+            "lingering_time": LINGERING,
+        },
+    )
 
 
 class Signals:
@@ -93,14 +104,19 @@ def _calm_garbage_collector() -> None:
 
 
 async def _listen(runner: web.AppRunner, server: ServerSettings) -> web.TCPSite:
-    site = web.TCPSite(runner, server.host, server.port, backlog=BACKLOG)
+    site = await _start(runner, server.host, server.port)
+    port = runner.addresses[0][1]  # another than the setting where that is 0
+    structlog.get_logger(__name__).info("serving", host=server.host, port=port)
+    return site
+
+
+async def _start(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
+    site = web.TCPSite(runner, host, port, backlog=BACKLOG)
     try:
         await site.start()
     except OSError as error:
         why = (error.strerror or str(error)).rpartition(": ")[2]
-        raise StartError(f"cannot listen on {server.host}:{server.port}: {why}") from error
-    port = runner.addresses[0][1]  # another than the setting where that is 0
-    structlog.get_logger(__name__).info("serving", host=server.host, port=port)
+        raise StartError(f"cannot listen on {host}:{port}: {why}") from error
     return site
 
 

@@ -67,6 +67,9 @@ _LEVELS = ("debug", "info", "warning", "error")
 class ServerSettings:
     host: str
     port: int
+    internal_host: str
+    internal_port: int
+    public_metrics: bool
     trusted_proxies: tuple[str, ...]
     max_body_bytes: int
     request_timeout: float
@@ -245,8 +248,12 @@ def _check(settings: Settings) -> None:
         section, key = name.split(".")
         if not getattr(getattr(settings, section), key):
             raise SettingsError(f"{name} must be more than 0")
-    if settings.server.port > MAX_PORT:
-        raise SettingsError(f"server.port must not be more than {MAX_PORT}")
+    for name, port in (
+        ("server.port", settings.server.port),
+        ("server.internal_port", settings.server.internal_port),
+    ):
+        if port > MAX_PORT:
+            raise SettingsError(f"{name} must not be more than {MAX_PORT}")
 
 
 def _check_database(database: DatabaseSettings) -> None:

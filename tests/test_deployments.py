@@ -150,7 +150,24 @@ def test_kubernetes_asks_paths_that_exist_for_what_they_are_there_for() -> None:
     assert asked == {"startup": "/healthz", "readiness": readiness, "liveness": "/healthz"}
     paths = {path.partition("?")[0] for path in asked.values()}
     assert paths <= {route.path for route in ROUTES}
-    assert {port["containerPort"] for port in container["ports"]} == {production().server.port}
+
+
+def test_prometheus_asks_the_port_inside_to_which_no_service_leads() -> None:
+    settings = production(kubernetes_environ("Deployment"))
+    server = settings.server
+    assert not server.public_metrics
+    (container,) = pod("Deployment")["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": server.port, "internal": server.internal_port}
+    (deployment,) = manifests("Deployment")
+    annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(server.internal_port)
+    (service,) = manifests("Service")
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
+    for environ in (kubernetes_environ("Deployment"), compose_nodes()["chat1"]["environment"]):
+        assert environ["CHAT_SERVER_INTERNAL_HOST"] == "0.0.0.0"
+    published = [port for node in compose_nodes().values() for port in node.get("ports", [])]
+    assert published == []
 
 
 def test_kubernetes_never_has_fewer_nodes_than_it_should() -> None:

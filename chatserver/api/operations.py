@@ -1,12 +1,14 @@
 """What operators and load balancers ask: does it live, can it serve, how does it do."""
 
 from dataclasses import asdict
+from typing import Final
 
 from aiohttp import hdrs, web
 from marshmallow import fields, validate
 
 from chatserver.api.answers import json_response
 from chatserver.api.calls import Api, Call
+from chatserver.metrics import Metrics
 from chatserver.schemas.base import Boolean, Schema
 
 
@@ -51,6 +53,13 @@ async def get_readiness(api: Api, call: Call) -> web.Response:
     )
 
 
+METRICS: Final = "/metrics"
+
+
 async def get_metrics(api: Api, call: Call) -> web.Response:
-    body, headers = api.metrics.render(call.request.headers.getall(hdrs.ACCEPT, []))
+    return render_metrics(api.metrics, call.request)
+
+
+def render_metrics(metrics: Metrics, request: web.Request) -> web.Response:
+    body, headers = metrics.render(request.headers.getall(hdrs.ACCEPT, []))
     return web.Response(body=body, headers=headers)

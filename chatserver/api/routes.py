@@ -336,9 +336,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         "GET",
-        "/metrics",
+        operations.METRICS,
         operations.get_metrics,
-        (Answer(200, media_type=TEXT, description="In the format that Accept asks for."),),
+        (
+            Answer(
+                200,
+                media_type=TEXT,
+                description="In the format that Accept asks for; only where"
+                " `server.public_metrics` is on. Else it is on `server.internal_port`.",
+            ),
+        ),
         "Prometheus metrics",
         OPERATIONS,
         is_public=True,

@@ -11,6 +11,7 @@ from chatserver.api.docs import DocumentPages
 from chatserver.api.endpoints import Endpoint
 from chatserver.api.middlewares import RestEdge
 from chatserver.api.openapi import build_openapi
+from chatserver.api.operations import METRICS
 from chatserver.api.parsing import RequestParser
 from chatserver.api.prices import priced
 from chatserver.api.routes import ROUTES
@@ -50,6 +51,8 @@ def setup_api(
         body_timeout=settings.server.request_timeout,
     )
     for route in ROUTES:
+        if route.path == METRICS and not settings.server.public_metrics:
+            continue
         add(route.method, route.path, Endpoint(route, api, parser).handle)
     if settings.server.serve_docs:
         pages = _document_pages(settings.messages.max_length, settings.server.max_body_bytes)

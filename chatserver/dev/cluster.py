@@ -193,6 +193,9 @@ def _environment(settings: Settings) -> dict[str, str]:
         "CHAT_REDIS_URL": settings.redis.url,
         "CHAT_JWT_SECRET": settings.jwt.secret,
         "CHAT_SERVER_TRUSTED_PROXIES": ",".join(settings.server.trusted_proxies),
+        # On one machine each would need another port; here they are for this machine anyway.
+        "CHAT_SERVER_INTERNAL_PORT": "0",
+        "CHAT_SERVER_PUBLIC_METRICS": "true",
         "CHAT_SERVER_WEB_ROOT": settings.server.web_root,
         "CHAT_LOGGING_FORMAT": settings.logging.format,
         "PYTHONUNBUFFERED": "1",

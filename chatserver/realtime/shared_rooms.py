@@ -168,6 +168,13 @@ class SharedRooms(Rooms, socketio.AsyncRedisManager):  # type: ignore[misc]
         self.emit_local(message["event"], payload, rooms, _as_list(message.get("skip_sid")))
 
 
+def create_rooms(bus: Bus | None, filters: Mapping[str, Filter], *, takes_external: bool) -> Rooms:
+    """The rooms of one node among several, or of one alone, which has no `bus`."""
+    if bus is None:
+        return Rooms(filters)
+    return SharedRooms(bus, filters, takes_external=takes_external)
+
+
 def _load(body: bytes) -> dict[str, Any]:
     """A message of python-socketio's protocol; one of any other form is an empty one.
 

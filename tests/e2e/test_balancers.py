@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 import pytest_asyncio
@@ -277,9 +278,29 @@ async def test_no_token_is_in_the_log_of_a_balancer(site: Site, balancer: Balanc
     assert token not in await balancer.logged("/nothing")
 
 
-async def test_metrics_are_there_for_this_network(balancer: Balancer) -> None:
-    async with ClientSession() as http, http.get(f"{balancer.base_url}/metrics") as response:
-        assert response.status == 200
+SPELLINGS: Final = (
+    "/metrics", "/%6detrics", "/%6D%65%74%72%69%63%73", "/metrics?x", "/metrics%3Fx", "/metrics/",
+    "//metrics", "/./metrics", "/x/../metrics", "/%2e/metrics", "/%2fmetrics", "/metrics%00",
+    "/%256detrics", "/METRICS", "/metrics;x", "/metrics#x",
+)  # fmt: skip
+
+
+async def test_no_spelling_of_metrics_passes_a_balancer(site: Site, balancer: Balancer) -> None:
+    """Though the nodes behind it have them on the same port."""
+    answered = {}
+    for spelling in SPELLINGS:
+        answers = []
+        for port in (balancer.port, site.nodes[0].port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = f"GET {spelling} HTTP/1.1\r\nHost: chat\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode())
+            answers.append(await reader.read())
+            writer.close()
+        outside, inside = (b"chat_publish_queue" in answer for answer in answers)
+        assert not outside, spelling
+        answered[spelling] = inside
+    assert answered["/metrics"]
+    assert answered["/%6detrics"]
 
 
 async def test_over_tls_haproxys_cookie_is_for_front_ends_of_other_origins_too(

@@ -152,6 +152,9 @@ async def serving(
         "jwt__secret": SECRET,
         "rate_limit__messages": "",
         "rate_limit__conversations": "",
+        # Many nodes are on this machine.
+        "server__internal_port": 0,
+        "server__public_metrics": True,
         "server__drain_delay": 0,
         "server__drain_spread": 0,
         **overrides,
