@@ -34,6 +34,7 @@ cluster: setup ## Start three nodes on this machine, with a load balancer and a 
 test: setup ## Run the whole test suite
 	@.ci/browser
 	@.ci/balancer
+	@.ci/promtool
 ifeq ($(strip $(ARGS)),)
 	.ci/beside '$(PYTEST)' 'cd client && $(NPM) test --workspaces --include-workspace-root'
 else

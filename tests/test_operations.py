@@ -9,45 +9,26 @@ import pytest
 
 import chatserver
 from chatserver.metrics import Metrics
-from tests.kit.metrics import counted_labels, metric_names
+from tests.kit.metrics import (
+    counted_labels,
+    documented,
+    documented_metrics,
+    metric_names,
+    quoted,
+)
 
 PACKAGE = Path(chatserver.__file__).parent
-OPERATIONS = (PACKAGE.parent / "docs" / "operations.md").read_text("utf-8")
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 LOGGERS = re.compile(r"(\b|_)(log|logger)$|^structlog\.get_logger\(|^logging\.getLogger\(")
 EVENT = re.compile(r"[a-z]+(_[a-z]+)*")
 
 
-def table(heading: str, column: str) -> list[list[str]]:
-    """The cells of each row of the table under a heading that begins with `column`."""
-    section = re.split(r"^## ", OPERATIONS.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
-    body = section.split(f"| {column} |")[1].split("\n\n")[0]
-    rows = [line.strip("|").split("|") for line in body.splitlines() if line.startswith("| `")]
-    assert rows
-    return [[cell.strip() for cell in row] for row in rows]
-
-
-def names(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
-
-
-def documented_metrics() -> dict[str, set[str]]:
-    """The labels of each; `;` parts those of several metrics of one row."""
-    found: dict[str, set[str]] = {}
-    for metrics, labels, *_ in table("Metrics", "Name"):
-        parts = labels.split(";")
-        for place, name in enumerate(names(metrics)):
-            assert name not in found
-            found[name] = set(names(parts[place] if len(parts) > 1 else labels))
-    return found
-
-
 def test_each_metric_stands_in_the_manual_with_its_labels_and_no_other_does() -> None:
-    metrics, documented = Metrics(), documented_metrics()
-    assert documented.keys() == metric_names(metrics)
+    metrics, labels = Metrics(), documented_metrics()
+    assert labels.keys() == metric_names(metrics)
     counted = counted_labels(metrics)
-    assert {name: documented[name] for name in counted} == counted
+    assert {name: labels[name] for name in counted} == counted
 
 
 def logged(source: str) -> Iterator[tuple[str, str]]:
@@ -77,12 +58,12 @@ def events_of_the_code() -> dict[str, set[str]]:
 
 
 def test_each_log_event_stands_in_the_manual_with_its_level_and_no_other_does() -> None:
-    documented = {
-        event: {level} for cell, level, *_ in table("Logs", "Event") for event in names(cell)
+    levels = {
+        event: {level} for cell, level, *_ in documented("Logs", "Event") for event in quoted(cell)
     }
-    assert documented == {
-        event: {"info, debug"} if levels == {"log"} else levels
-        for event, levels in events_of_the_code().items()
+    assert levels == {
+        event: {"info, debug"} if found == {"log"} else found
+        for event, found in events_of_the_code().items()
     }
 
 

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -31,7 +32,7 @@ from chatserver.dev.processes import Watcher
 from chatserver.setting_sources import config_directory
 from tests.kit.clients import TIMEOUT
 
-PACKAGES = {"haproxy": "haproxy", "nginx": "nginx-light"}
+PACKAGES = {"haproxy": "haproxy", "nginx": "nginx-light", "promtool": "prometheus"}
 
 CARELESS = """
 global
@@ -54,7 +55,9 @@ backend nodes
 
 def find_program(name: str) -> str:
     """Its path. Without it the test is skipped; where CI is set it fails."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    # Beside Python is what a script of ours has put there.
+    places = f"{Path(sys.executable).parent}:/usr/sbin:/usr/local/sbin"
+    found = shutil.which(name) or shutil.which(name, path=places)
     if found is not None:
         return found
     reason = f"there is no {name}: apt-get install {PACKAGES[name]}"
