@@ -28,7 +28,8 @@ from chatserver.errors import (
 from chatserver.metrics import Metrics
 from chatserver.models import Principal
 from chatserver.realtime.engine import Environ
-from chatserver.realtime.rooms import conversation_room, presence_room, user_room
+from chatserver.realtime.joined import JoinedRooms
+from chatserver.realtime.rooms import user_room
 from chatserver.realtime.server import ChatSocketServer
 from chatserver.realtime.sessions import Session, handshake_token
 from chatserver.realtime.unread import LatestUnread
@@ -98,6 +99,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         self._metrics = metrics
         self._log = structlog.get_logger(__name__)
         self._sessions: dict[str, Session] = {}
+        self._joined = JoinedRooms(server, services.typing)
         self._deadlines = Deadlines[dict[str, Any]](settings.realtime.handler_timeout)
         services.revocations.on_change(self._close_revoked)
         handlers: Mapping[str, tuple[ma.Schema, Handler]] = {
@@ -200,29 +202,18 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         """First into the room, then the snapshot: what happens in between is in both."""
         conversation_id = payload["conversation_id"]
         if conversation_id not in session.joined:
-            await self._enter(sid, session, conversation_id)
+            join = self._services.conversations.join
+            participants = await join(session.principal, conversation_id)
+            await self._joined.enter(sid, session, conversation_id, participants)
         conversation = await self._services.conversations.get(session.principal, conversation_id)
         return {"conversation": dump_conversation(conversation)}
-
-    async def _enter(self, sid: str, session: Session, conversation_id: UUID) -> None:
-        check_access = self._services.conversations.check_access
-        participants = await check_access(session.principal, conversation_id)
-        peers = set(participants) - {session.principal.user_id}
-        session.joined[conversation_id] = peers
-        await self._server.enter_room(sid, conversation_room(conversation_id))
-        for peer_id in peers:
-            await self._server.enter_room(sid, presence_room(peer_id))
 
     async def _leave(self, sid: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
         conversation_id = payload["conversation_id"]
         if conversation_id not in session.joined:
             await self._services.conversations.check_access(session.principal, conversation_id)
             return {}
-        peers = session.joined.pop(conversation_id)
-        await self._server.leave_room(sid, conversation_room(conversation_id))
-        for peer_id in peers.difference(*session.joined.values()):
-            await self._server.leave_room(sid, presence_room(peer_id))
-        self._services.typing.left(session.principal, conversation_id, sid)
+        await self._joined.leave(sid, session, conversation_id)
         return {}
 
     async def _message(self, _: str, session: Session, payload: dict[str, Any]) -> dict[str, Any]:
@@ -288,6 +279,7 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         self._metrics.session_opened(principal.role)
         session.principal = principal
         self._watch_expiry(sid, session)
+        await self._joined.look_again(sid, session)
         return {"expires_at": timestamp(principal.expires_at)}
 
     # Tokens and budgets

@@ -35,11 +35,13 @@ class Refusals:
 class Session:
     """What the node knows of one socket. `expiry` fires when the token has run out.
 
-    `joined` has for each conversation in whose room the socket is the others in it.
+    `joined` has for each conversation in whose room the socket is the others in it;
+    in those that are also `visited` the caller takes no part.
     """
 
     principal: Principal
     joined: dict[UUID, set[UUID]] = field(default_factory=dict)
+    visited: set[UUID] = field(default_factory=set)
     expiry: asyncio.TimerHandle | None = None
     refusals: Refusals = field(default_factory=Refusals)
 

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatserver.errors import Forbidden, NotFound
@@ -12,6 +13,23 @@ from chatserver.repositories.conversations import Membership
 
 def may_access(principal: Principal, membership: Membership) -> bool:
     return principal.is_privileged or principal.user_id in membership.participants
+
+
+def note_access(principal: Principal, membership: Membership, action: str) -> None:
+    """Log that a privileged caller did `action` in a conversation of others; never what."""
+    if principal.is_privileged and principal.user_id not in membership.participants:
+        note_visit(principal, membership.id, action)
+
+
+def note_visit(principal: Principal, conversation_id: UUID, action: str) -> None:
+    """As `note_access`, where it is known that the caller takes no part."""
+    structlog.get_logger(__name__).info(
+        "privileged_access",
+        action=action,
+        conversation_id=str(conversation_id),
+        user_id=str(principal.user_id),
+        role=principal.role,
+    )
 
 
 async def access_conversation(

@@ -17,7 +17,7 @@ from chatserver.repositories import conversations, openings, users
 from chatserver.repositories.conversations import ConversationViews
 from chatserver.repositories.openings import Parties, PartyGone
 from chatserver.repositories.users import OwnedListing
-from chatserver.services.access import access_conversation
+from chatserver.services.access import access_conversation, note_access
 from chatserver.services.presence import PresenceService
 from chatserver.services.senders import SenderService
 
@@ -128,14 +128,21 @@ class ConversationService:
 
     async def get(self, principal: Principal, conversation_id: UUID) -> Conversation:
         async with self._database.reads() as connection:
-            await access_conversation(connection, principal, conversation_id)
+            membership = await access_conversation(connection, principal, conversation_id)
             views = await self._view(connection, conversation_id, (principal.user_id,))
+        note_access(principal, membership, "get")
         return (await self._with_presence(views))[principal.user_id]
 
-    async def check_access(self, principal: Principal, conversation_id: UUID) -> tuple[UUID, UUID]:
-        """The participants; NotFound unless the caller may see the conversation."""
+    async def check_access(self, principal: Principal, conversation_id: UUID) -> None:
+        """NotFound unless the caller may see the conversation."""
+        async with self._database.reads() as connection:
+            await access_conversation(connection, principal, conversation_id)
+
+    async def join(self, principal: Principal, conversation_id: UUID) -> tuple[UUID, UUID]:
+        """The participants, for a caller who is about to hear what happens there, or NotFound."""
         async with self._database.reads() as connection:
             membership = await access_conversation(connection, principal, conversation_id)
+        note_access(principal, membership, "join")
         return membership.participants
 
     async def list(

@@ -32,6 +32,8 @@ from chatserver.services.access import (
     access_message,
     closed,
     lock_conversation,
+    note_access,
+    note_visit,
 )
 from chatserver.services.content import clean_media_url, clean_text
 from chatserver.services.hints import HeadHints
@@ -132,6 +134,8 @@ class MessageService:
                 )
             )
             if message is not None:
+                if message.sender_role.is_outside:
+                    note_visit(principal, conversation_id, "send")
                 return Sent(message, is_duplicate=False)
             if appended.outcome is Outcome.DUPLICATE:
                 return Sent(await self.get(principal, appended.message_id), is_duplicate=True)
@@ -177,6 +181,7 @@ class MessageService:
                 after_seq=after_seq,
             )
             page = await self._senders.fill_in(connection, page)
+        note_access(principal, membership, "history")
         return History(page[:limit], has_more=len(page) > limit)
 
     async def edit(self, principal: Principal, message_id: UUID, content: str) -> Message:
@@ -197,6 +202,7 @@ class MessageService:
             await messages.replace_content(connection, message, content=text, rev=rev, at=at)
             await conversations.touch(connection, membership.id, rev=rev, at=at)
             edited = await self._access(connection, principal, message_id)
+        note_access(principal, membership, "edit")
         self._publisher.publish(MessageUpdated(edited, membership.participants))
         return edited
 
@@ -221,6 +227,7 @@ class MessageService:
             )
             await conversations.touch(connection, membership.id, rev=rev, at=at)
             deleted = await self._access(connection, principal, message_id)
+        note_access(principal, membership, "delete")
         self._publisher.publish(MessageDeleted(deleted, membership.participants))
         for user_id, count, total, version in unread:
             self._publisher.publish(UnreadChanged(user_id, membership.id, count, total, version))

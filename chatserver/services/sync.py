@@ -14,7 +14,7 @@ from chatserver.models import Conversation, Message, Position, Principal
 from chatserver.repositories import conversations, sync
 from chatserver.repositories.conversations import ConversationViews, Membership
 from chatserver.repositories.sync import Changed, Changes, Held, Mark, Snapshot
-from chatserver.services.access import may_access
+from chatserver.services.access import may_access, note_access
 from chatserver.services.presence import PresenceService
 from chatserver.services.senders import SenderService
 from chatserver.services.sync_cursors import Cursor, cursor_scope, decode_cursor, encode_cursor
@@ -207,7 +207,10 @@ async def _list_open(
     if not ids:
         return []
     memberships = await conversations.list_memberships(connection, list(ids))
-    return [one for one in memberships if may_access(principal, one)]
+    seen = [one for one in memberships if may_access(principal, one)]
+    for membership in seen:
+        note_access(principal, membership, "sync")
+    return seen
 
 
 def _is_ahead(membership: Membership, held: OpenState) -> bool:
