@@ -34,7 +34,7 @@ OTHER_WORDS = {
 }
 
 POST = 'method="POST",route="/api/chat/conversations/{conversation_id}/messages"'
-MINUTES = 40
+MINUTES = 20
 N1 = {"instance": "n1"}
 
 
