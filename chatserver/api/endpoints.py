@@ -38,7 +38,9 @@ class Endpoint:
             query=await self._parser.parse(self._query, request, location="query"),
             body=await self._parser.parse(self._body, request) if self._body else {},
         )
-        return await self._route.handler(self._api, call)
+        patience = self._api.settings.database.pool_timeout
+        async with self._api.budgets.turns.take(principal, patience):
+            return await self._route.handler(self._api, call)
 
     async def _authenticate(self, request: web.Request) -> Principal:
         """Raises Unauthorized, or RateLimited for an address that has tried too often.

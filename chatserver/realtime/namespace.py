@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -28,6 +28,7 @@ from chatserver.errors import (
 from chatserver.metrics import Metrics
 from chatserver.models import Principal
 from chatserver.realtime.engine import Environ
+from chatserver.realtime.handlers import Handler, in_turn
 from chatserver.realtime.joined import JoinedRooms
 from chatserver.realtime.rooms import user_room
 from chatserver.realtime.server import ChatSocketServer
@@ -73,9 +74,6 @@ class SocketServices:
     log: MessageLog
 
 
-Handler = Callable[[str, Session, dict[str, Any]], Awaitable[dict[str, Any]]]
-
-
 class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
     """The namespace "/". What the three `on_` methods owe is in `realtime.server`."""
 
@@ -114,8 +112,9 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             "sync": (SyncRequest(), self._sync),
             "authenticate": (requests.AuthenticateEvent(), self._authenticate),
         }
+        costs, turns = budgets.costs, budgets.turns
         self._handlers = {
-            event: (Loader(schema), handler, budgets.costs.of_event(event))
+            event: (Loader(schema), in_turn(event, handler, turns), costs.of_event(event))
             for event, (schema, handler) in handlers.items()
         }
 

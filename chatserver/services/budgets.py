@@ -22,6 +22,7 @@ from chatserver.errors import RateLimited
 from chatserver.metrics import Metrics
 from chatserver.models import Principal, Role
 from chatserver.services.sync import SyncResult
+from chatserver.services.turns import AT_ONCE, Turns
 from chatserver.settings import RateLimitSettings
 
 SETTLE_INTERVAL: Final = 1.0
@@ -67,6 +68,7 @@ class Budgets:
         """An empty limit limits nothing."""
         self.costs = costs
         self._users = Buckets[int](limits.user, clock=clock) if limits.user else None
+        self.turns = Turns(AT_ONCE if limits.user else None)
         self._addresses = Buckets[str](limits.address, clock=clock) if limits.address else None
         self._proven: OrderedDict[str, float] = OrderedDict()
         self._metrics = metrics
