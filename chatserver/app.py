@@ -103,7 +103,7 @@ class Node:
             settings.realtime,
             body_timeout=settings.server.request_timeout,
             origin_allowed=self.origins.allows_request,
-            client_address=self.origins.client_address,
+            counted_address=self.origins.counted_address,
             watch_connection=watch_connection,
             admit_handshake=self.strangers.admit_handshake,
             observer=self.metrics,

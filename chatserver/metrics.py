@@ -148,6 +148,38 @@ class Metrics:
             self.commit_failed(reason, 0)
         for kind in ("internal_error", "handler"):
             self._errors.add(kind, amount=0)
+        self._define_connections()
+
+    def _define_connections(self) -> None:
+        self._connections = self._gauge("chat_connections", "Open TCP connections")
+        self._most_connections = self._gauge("chat_connections_limit", "How many there may be")
+        self._connections_refused = self._counter(
+            "chat_connections_refused_total",
+            "TCP connections beyond a limit, by reason: all or address",
+            "reason",
+        )
+        self._not_read = self._counter(
+            "chat_answers_not_read_total", "Connections closed since their answer was not taken"
+        )
+        self._files = self._gauge("chat_open_files", "Open file descriptors")
+        self._most_files = self._gauge("chat_open_files_limit", "How many there may be")
+        for limit in ("all", "address"):
+            self._connections_refused.add(limit, amount=0)
+
+    def connection_refused(self, reason: str) -> None:
+        """`reason`: "all" or "address", the limit that was reached."""
+        self._connections_refused.add(reason)
+
+    def answer_not_read(self) -> None:
+        self._not_read.add()
+
+    def connections(self, count: int, most: int) -> None:
+        self._connections.set({}, count)
+        self._most_connections.set({}, most)
+
+    def open_files(self, count: int, most: int) -> None:
+        self._files.set({}, count)
+        self._most_files.set({}, most)
 
     def bus_state(
         self,

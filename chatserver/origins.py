@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import hdrs, web
 
-from chatserver.proxies import TrustedProxies, own_origin
+from chatserver.proxies import TrustedProxies, countable_block, own_origin
 
 X_FORWARDED_HOST = "X-Forwarded-Host"
 
@@ -56,6 +56,20 @@ class OriginPolicy:
         return self._proxies.client_address(
             request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, ())
         )
+
+    def counted_address(self, request: web.Request) -> str:
+        """Whose sockets one more is counted with; empty where that cannot be told."""
+        if self.is_forwarded_by_stranger(request):
+            return ""
+        return countable_block(self.client_address(request))
+
+    def counted_peer(self, peer: str | None) -> str:
+        """As `counted_address`, for a TCP connection: empty for that of a trusted proxy."""
+        return "" if peer is None or self._proxies.trusts(peer) else countable_block(peer)
+
+    def may_be_proxy(self, peer: str | None) -> bool:
+        """Whether X-Forwarded-For from there may be a proxy's that is not trusted."""
+        return self._proxies.may_be_proxy(peer)
 
 
 def _page_origin(origin: str) -> str | None:

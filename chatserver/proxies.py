@@ -89,6 +89,15 @@ def address_block(address: str) -> str:
     return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
+def countable_block(address: str) -> str:
+    """The `address_block` by which connections are counted: none for this machine's own.
+
+    From there come a proxy of whom nobody said that it is one, or an operator's tools.
+    """
+    parsed = _parse(address)
+    return "" if parsed is None or parsed.is_loopback else address_block(address)
+
+
 def own_origin(scheme: str, host: str) -> str:
     """The origin of a server as browsers spell it: lower case, without the default port."""
     return f"{scheme}://{host.lower().removesuffix(_DEFAULT_PORTS[scheme])}"

@@ -12,8 +12,10 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
+from chatserver import open_files
+from chatserver.admissions import SPARE, Admissions
 from chatserver.app import Node, StartError, create_node
-from chatserver.connections import ConnectionRunner
+from chatserver.connections import ConnectionRunner, limit_kernel
 from chatserver.settings import ServerSettings, Settings
 
 KEEPALIVE: Final = 75.0
@@ -24,6 +26,11 @@ BACKLOG: Final = 4096
 
 LINGERING: Final = 1.5
 """How long the rest of a body that was refused is still read, so that the answer arrives."""
+
+OTHER_FILES: Final = 64
+"""Descriptors kept for what is no client: sends, Redis, upkeep, keys, files of the page."""
+
+FEWEST_CONNECTIONS: Final = 20
 
 RESERVE: Final = 2.5
 """On top of the grace: for closing what is open."""
@@ -43,8 +50,15 @@ async def serve(settings: Settings, on_ready: Callable[[], None] | None = None) 
     What is in flight has `shutdown_grace` after the delay. Whatever hangs RESERVE later
     is left behind: the process ends with 0 all the same.
     """
+    files = open_files.raise_limit()
     node = await create_node(settings)
-    runner = _create_runner(node.app, settings.server)
+    admissions = _admissions(node, files)
+    runner = _create_runner(
+        node.app,
+        settings.server,
+        on_unread=node.metrics.answer_not_read,
+        admissions=admissions,
+    )
     inside = _create_runner(node.internal_app, settings.server)
     await runner.setup()
     await inside.setup()
@@ -65,18 +79,53 @@ async def serve(settings: Settings, on_ready: Callable[[], None] | None = None) 
     structlog.get_logger(__name__).info("stopped")
 
 
-def _create_runner(app: web.Application, server: ServerSettings) -> ConnectionRunner:
+def _create_runner(
+    app: web.Application, server: ServerSettings, **options: Any
+) -> ConnectionRunner:
     return ConnectionRunner(
         app,
         handle_signals=False,
         shutdown_timeout=server.shutdown_grace,
         connection_options={
             "request_timeout": server.request_timeout,
+            "write_timeout": server.write_timeout,
             "access_log": None,
             "keepalive_timeout": KEEPALIVE,
             "lingering_time": LINGERING,
+            **options,
         },
     )
+
+
+def _admissions(node: Node, files: int) -> Admissions:
+    """Admit as many connections as are wanted and as `files` descriptors leave room for.
+
+    Raises StartError where that is next to none.
+    """
+    settings, metrics = node.settings, node.metrics
+    used = open_files.count_open() + settings.database.pool_size + OTHER_FILES
+    most = min(settings.server.max_connections, files - used - SPARE)
+    if most < FEWEST_CONNECTIONS:
+        raise StartError(
+            f"{files} open files (ulimit -n) leave room for {max(most, 0)} connections"
+        )
+    if most < settings.server.max_connections:
+        structlog.get_logger(__name__).warning(
+            "few_open_files",
+            open_files_limit=files,
+            connections=most,
+            max_connections=settings.server.max_connections,
+        )
+    admissions = Admissions(
+        most=most,
+        most_per_address=settings.server.max_connections_per_address,
+        block_of=node.origins.counted_peer,
+        is_proxy=node.origins.may_be_proxy,
+        on_refused=metrics.connection_refused,
+    )
+    metrics.on_scrape(lambda: metrics.connections(len(admissions), most))
+    metrics.on_scrape(lambda: metrics.open_files(open_files.count_open(), files))
+    return admissions
 
 
 class Signals:
@@ -117,6 +166,7 @@ async def _start(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
     except OSError as error:
         why = (error.strerror or str(error)).rpartition(": ")[2]
         raise StartError(f"cannot listen on {host}:{port}: {why}") from error
+    limit_kernel(site)
     return site
 
 

@@ -39,6 +39,8 @@ MAX_PORT = 65535
 _POSITIVE = (
     "server.max_body_bytes",
     "server.request_timeout",
+    "server.write_timeout",
+    "server.max_connections",
     "database.pool_size",
     "database.pool_timeout",
     "database.statement_timeout",
@@ -73,6 +75,9 @@ class ServerSettings:
     trusted_proxies: tuple[str, ...]
     max_body_bytes: int
     request_timeout: float
+    write_timeout: float
+    max_connections: int
+    max_connections_per_address: int
     shutdown_grace: float
     drain_delay: float
     drain_spread: float

@@ -175,6 +175,11 @@ CASES = {
         {"error_type": "unknown_sid"},
         {f'{ERRORS}"unknown_sid"}}': rate(6), f'{ERRORS}"draining"}}': rate(600)},
     ),
+    "ChatConnectionsRefused": Case(
+        {'chat_connections_refused_total{instance="n1",reason="all"}': step(1)},
+        {"reason": "all", **N1},
+        {'chat_connections_refused_total{instance="n1",reason="all"}': level(5)},
+    ),
     "ChatBudgetRefusals": Case(
         {'chat_budget_refused_total{instance="n1",budget="user"}': rate(120)},
         {"budget": "user"},

@@ -56,7 +56,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         realtime: RealtimeSettings,
         body_timeout: float,
         origin_allowed: Callable[[web.Request], bool],
-        client_address: Callable[[web.Request], str],
+        counted_address: Callable[[web.Request], str],
         watch_connection: ConnectionWatch,
         admit_handshake: Callable[[web.Request], float],
         open_receiver: Callable[[EngineSocket, Environ], Receiver],
@@ -78,7 +78,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._body_timeout = body_timeout
         self._max_per_address = realtime.max_sockets_per_address
         self._origin_allowed = origin_allowed
-        self._client_address = client_address
+        self._counted_address = counted_address
         self._watch_connection = watch_connection
         self._admit_handshake = admit_handshake
         self._open_receiver = open_receiver
@@ -165,11 +165,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             socket.close(Reason.TRANSPORT_CLOSE)
 
     def admit(self, request: web.Request) -> str:
-        """The address of a client that may open a socket now; raises EngineError."""
+        """With whose sockets that of a client that may open one counts; raises EngineError."""
         if self.is_draining:
             raise answers.draining()
-        address = self._client_address(request)
-        if 0 < self._max_per_address <= self._addresses[address]:
+        address = self._counted_address(request)
+        if address and 0 < self._max_per_address <= self._addresses[address]:
             raise answers.too_many_sockets()
         if retry_after := self._admit_handshake(request):
             raise answers.rate_limited(retry_after)
@@ -178,7 +178,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     def _open(self, request: web.Request, address: str, *, is_websocket: bool) -> EngineSocket:
         transport = "websocket" if is_websocket else "polling"
         socket = EngineSocket(self, self.generate_id(), address, transport)
-        socket.start(self._open_receiver(socket, environ_of(request, address)))
+        socket.start(self._open_receiver(socket, environ_of(request)))
         hello = {
             "sid": socket.sid,
             "upgrades": [] if is_websocket or not self.allow_upgrades else ["websocket"],
@@ -337,15 +337,15 @@ def wants_websocket(request: web.Request) -> bool:
     return request.method == hdrs.METH_GET and upgrade.strip().lower() == "websocket"
 
 
-def environ_of(request: web.Request, address: str) -> dict[str, str]:
+def environ_of(request: web.Request) -> dict[str, str]:
     """What a connect handler may ask of the handshake, under its WSGI names.
 
-    No more than that is kept: headers can be a megabyte, and a client that never
-    connects has them kept until its deadline.
+    Nothing is kept but what may be a token: who never connects has it kept until the
+    deadline. Of several Authorization headers none is one, as over REST.
     """
+    query, tokens = request.query_string, request.headers.getall(hdrs.AUTHORIZATION, ())
     return {
-        "QUERY_STRING": request.query_string,
-        "REMOTE_ADDR": address,
+        "QUERY_STRING": query if "token=" in query else "",
         COUNTED_ADDRESS: request.get(COUNTED, ""),
-        "HTTP_AUTHORIZATION": ",".join(request.headers.getall(hdrs.AUTHORIZATION, ())),
+        "HTTP_AUTHORIZATION": tokens[0] if len(tokens) == 1 else "",
     }

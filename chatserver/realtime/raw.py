@@ -66,7 +66,7 @@ class RawDoor:
         socket = RawSocket(engine, engine.generate_id(), address, RawSocket.WEBSOCKET)
         token = self._token(request)
         # Its query is for us alone: the namespace has another setting for that of its own.
-        environ = {**environ_of(request, address), "QUERY_STRING": ""}
+        environ = {**environ_of(request), "QUERY_STRING": ""}
         self._server.environ[socket.sid] = environ
         conversation_id = request.match_info["conversation_id"]
         client = RawClient(self._server, socket, conversation_id, self._rewording)

@@ -4,8 +4,8 @@ It knows nothing about chat. What is about chat is the namespace, an
 `socketio.AsyncNamespace` given to `register_namespace`, with these three methods:
 
     async def on_connect(self, sid, environ, auth) -> None
-        `environ` has the handshake's HTTP_AUTHORIZATION (empty without one),
-        QUERY_STRING and REMOTE_ADDR; `auth` is a dict or None. Raise a ChatError, or
+        `environ` has the handshake's HTTP_AUTHORIZATION (empty unless there is one) and
+        QUERY_STRING (empty without a token); `auth` is a dict or None. Raise a ChatError, or
         `socketio.exceptions.ConnectionRefusedError(detail, error)`, to refuse: the
         client's `connect_error` then has the error object in `data`. The handler may
         enter rooms; what is emitted to them follows the client's CONNECT answer.
@@ -86,7 +86,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
         *,
         body_timeout: float,
         origin_allowed: Callable[[web.Request], bool],
-        client_address: Callable[[web.Request], str],
+        counted_address: Callable[[web.Request], str],
         watch_connection: ConnectionWatch,
         admit_handshake: Callable[[web.Request], float] = lambda _: 0.0,
         observer: Observer | None = None,
@@ -112,7 +112,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
             realtime=realtime,
             body_timeout=body_timeout,
             origin_allowed=origin_allowed,
-            client_address=client_address,
+            counted_address=counted_address,
             watch_connection=watch_connection,
             admit_handshake=admit_handshake,
             open_receiver=self._open_peer,

@@ -358,7 +358,7 @@ async def running_node(*, body_timeout: float = 1.0, **settings: Any) -> AsyncIt
         replace(SETTINGS, **settings),
         body_timeout=body_timeout,
         origin_allowed=_is_friendly,
-        client_address=_address,
+        counted_address=_address,
         watch_connection=watch_connection,
         observer=counts,
     )
