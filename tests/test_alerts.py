@@ -170,6 +170,11 @@ CASES = {
         {"source": "forged", **N1},
         {f'{RECEIVED}"other"}}': rate(500), f'{RECEIVED}"unsigned"}}': level(40)},
     ),
+    "ChatFilesRunOut": Case(
+        {f"chat_open_files{NODE}": level(900), f"chat_open_files_limit{NODE}": level(1024)},
+        N1,
+        {f"chat_open_files{NODE}": level(700), f"chat_open_files_limit{NODE}": level(1024)},
+    ),
     "ChatHandshakesRefused": Case(
         {f'{ERRORS}"unknown_sid"}}': rate(120)},
         {"error_type": "unknown_sid"},
