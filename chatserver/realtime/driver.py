@@ -75,10 +75,17 @@ class WebSocket:
     because the peer has gone.
     """
 
-    __slots__ = ("_closing", "_response", "_transport")
+    __slots__ = ("_closing", "_counts_pongs", "_response", "_transport")
 
-    def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+    def __init__(
+        self,
+        response: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        *,
+        counts_pongs: bool,
+    ) -> None:
         self._response = response
+        self._counts_pongs = counts_pongs
         self._transport = transport
         self._closing = False
 
@@ -101,7 +108,7 @@ class WebSocket:
         response = make(
             timeout=CLOSE_GRACE,
             autoclose=False,
-            autoping=not counts_pongs,
+            autoping=False,  # aiohttp's raises when the client has gone
             compress=False,
             # The reader refuses a message of exactly the limit, too.
             max_msg_size=max_message_bytes + 1,
@@ -111,7 +118,7 @@ class WebSocket:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError
-        return cls(response, transport)
+        return cls(response, transport, counts_pongs=counts_pongs)
 
     @property
     def response(self) -> web.WebSocketResponse:
@@ -130,19 +137,22 @@ class WebSocket:
         A message over the limit or a broken frame is the end: aiohttp has then sent the
         close code that fits.
         """
-        message = await self._response.receive()
-        while message.type is WSMsgType.PING:
-            # Waits for a client that sends pings and does not take the answers.
-            with suppress(ConnectionError):
-                await self._response.pong(message.data)
+        while True:
             message = await self._response.receive()
-        if message.type is WSMsgType.TEXT:
-            data: bytes = message.data
-            return data
+            if message.type is WSMsgType.TEXT:
+                data: bytes = message.data
+                return data
+            if message.type is WSMsgType.PING:
+                # Waits for a client that sends pings and does not take the answers. What
+                # one that has gone said after its ping is received all the same.
+                with suppress(ConnectionError):
+                    await self._response.pong(message.data)
+            elif message.type is not WSMsgType.PONG:
+                break
+            elif self._counts_pongs:
+                return PONG_MARK
         if message.type is WSMsgType.BINARY:
             return BINARY_MARK
-        if message.type is WSMsgType.PONG:
-            return PONG_MARK
         if message.type is WSMsgType.CLOSE:
             self.close(1000)
         self._transport.close()
