@@ -16,7 +16,7 @@ NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 export PYTHON
 
-.PHONY: help setup run cluster test check clients chaos faults bench package format audit lock sbom clean
+.PHONY: help setup run cluster test check clients fuzz chaos faults bench package format audit lock sbom clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,9 @@ check: setup ## Lint, check the formatting and the types
 
 clients: setup .venv/clients/5.2/.stamp .venv/clients/5.7/.stamp ## Try every version of the Socket.IO clients, not only the oldest and newest
 	CLIENTS=all $(BIN)/pytest tests/e2e/test_clients.py $(ARGS)
+
+fuzz: setup ## Send 50,000 random frames and 100,000 random requests to a node on which people chat
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 chaos: setup ## Check the promise for long, with everything failing: 20 seeds on one node, 20 on three
 	@.ci/balancer

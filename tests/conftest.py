@@ -17,7 +17,7 @@ settings.load_profile("any speed")
 
 DIRECTORY = Path(__file__).parent
 
-SLOWEST = ("faults", "checker", "e2e", "nodes", "bench", "dev", "backplane")
+SLOWEST = ("faults", "checker", "e2e", "fuzz", "nodes", "bench", "dev", "backplane")
 """Directories whose tests take seconds each, those that take longest first."""
 
 

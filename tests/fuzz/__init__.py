@@ -1,0 +1,1 @@
+"""Random frames and requests against a real node, beside people who chat."""
