@@ -53,6 +53,11 @@ test("the mark waits for the messages, whose counter may be of the last visit un
   expect(result.current).toMatchObject({ readUpTo: 9, markedCount: 215, openedAt: 224 });
 });
 
+test("the mark comes with the messages, though something else loads", () => {
+  const value = { ...chat([message(10)], { unread_count: 215, read_seq: 9, last_seq: 224 }), isLoading: true };
+  expect(read(value, false).result.current).toMatchObject({ readUpTo: 9, markedCount: 215 });
+});
+
 test("what comes before the reader's eyes gets no mark, what comes behind their back does", () => {
   const { rerender, result } = read(chat([message(1)]), true);
   rerender({ value: chat([message(1), message(2)], { unread_count: 1, read_seq: 1 }), isLooking: true });

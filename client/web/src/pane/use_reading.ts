@@ -39,7 +39,9 @@ export function useReading(chat: Chat, isLooking: boolean): Reading {
 
   let next = mark;
   if (mark === null) {
-    if (conversation && !isLoading) next = marked(conversation.last_seq, unread, readSeq);
+    // Once messages are there, what still loads is something else: receipts, or the next page.
+    const isThere = !isLoading || messages.some(({ seq }) => seq !== null);
+    if (conversation && isThere) next = marked(conversation.last_seq, unread, readSeq);
   } else if (unread === 0 && !mark.isDone) {
     next = { ...mark, isDone: true };
   } else if (unread > 0 && mark.isDone && !isLooking) {
