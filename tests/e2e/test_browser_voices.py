@@ -153,6 +153,9 @@ async def test_of_many_unread_only_what_was_on_the_screen_is_read(
     await tenant.evaluate("document.querySelector('[data-testid=log]').scrollBy(0, 300)")
     shown, read = await eventually(settled, lambda both: shown < both[0] == both[1])
 
+    label = await tenant.locate("getAttribute", at("to-newest"), "aria-label")
+    assert label == f"Go to the newest message ({UNREAD - read} unread)"
+
     # The newest are on the screen now, but not those in between.
     await tenant.click(at("to-newest"))
     await eventually(lambda: tenant.evaluate(LAST_VISIBLE), lambda seq: seq == UNREAD)

@@ -35,7 +35,7 @@ export const en: Dictionary = {
   roles: { client: "Tenant", owner: "Landlord", service: "Platform service", admin: "Administration" },
   unknownRole: "Somebody else",
   somebody: "Somebody",
-  thirdVoices: "Also writing:",
+  thirdVoices: () => "Also writing:",
   typing: "typing…",
   isTyping: (name) => `${name} is typing`,
 
@@ -55,8 +55,9 @@ export const en: Dictionary = {
   sayHelloHint: "A good first message says who you are and what you are interested in.",
   openers: ["Hello, is it still available?", "Could I visit it this week?", "Which costs does the price include?"],
   newMessages: (count) => (count === 1 ? "1 new message" : `${count} new messages`),
-  toNewest: "Go to the newest message",
-  toUnread: (count) => (count === 1 ? "Go to the unread message" : `Go to the first of ${count} unread messages`),
+  newMessagesBelow: (count) => (count === 1 ? "1 new message further down" : `${count} new messages further down`),
+  toNewest: (unread) => (unread === 0 ? "Go to the newest message" : `Go to the newest message (${unread} unread)`),
+  toUnread: (count) => (count === 1 ? "1 new message: go to it" : `${count} new messages: go to the first`),
   markAllRead: "Mark everything as read",
   closed: "This conversation is closed.",
 

@@ -40,7 +40,7 @@ export const es = {
   } as Record<string, string>,
   unknownRole: "Otra persona",
   somebody: "Alguien",
-  thirdVoices: "También escribe:",
+  thirdVoices: (count: number): string => (count === 1 ? "También escribe:" : "También escriben:"),
   typing: "escribiendo…",
   isTyping: (name: string) => `${name} está escribiendo`,
 
@@ -61,8 +61,9 @@ export const es = {
   sayHelloHint: "Un buen primer mensaje dice quién eres y qué te interesa.",
   openers: ["Hola, ¿sigue disponible?", "¿Podría visitarlo esta semana?", "¿Qué gastos incluye el precio?"],
   newMessages: (count: number) => (count === 1 ? "1 mensaje nuevo" : `${count} mensajes nuevos`),
-  toNewest: "Ir al mensaje más reciente",
-  toUnread: (count: number) => (count === 1 ? "Ir al mensaje sin leer" : `Ir al primero de ${count} mensajes sin leer`),
+  newMessagesBelow: (count: number) => (count === 1 ? "1 mensaje nuevo más abajo" : `${count} mensajes nuevos más abajo`),
+  toNewest: (unread: number) => (unread === 0 ? "Ir al mensaje más reciente" : `Ir al mensaje más reciente (${unread} sin leer)`),
+  toUnread: (count: number) => (count === 1 ? "1 mensaje nuevo: ir a él" : `${count} mensajes nuevos: ir al primero`),
   markAllRead: "Marcar todo como leído",
   closed: "Esta conversación está cerrada.",
 

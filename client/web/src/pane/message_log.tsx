@@ -7,9 +7,10 @@ import { Fragment, useCallback, useEffect, useMemo, useRef, useState, type React
 import type { People } from "../people";
 import { usePreferences } from "../preferences";
 import { Icon } from "../ui/icon";
-import { isolated, shownText } from "../ui/plain";
+import { isolated } from "../ui/plain";
 import { useRoving } from "../ui/use_roving";
 import { useIsFocused } from "../ui/use_window";
+import { Announcer } from "./announcer";
 import { MessageItem, type MessageActions } from "./message_item";
 import { countUnread, layOut } from "./timeline";
 import { useLogScroll } from "./use_log_scroll";
@@ -25,7 +26,6 @@ export interface MessageLogProps {
 }
 
 const HIGHLIGHT = 1_600;
-const ANNOUNCED = 3;
 
 export function MessageLog({ chat, people, actions, empty }: MessageLogProps): ReactElement {
   const { t, format } = usePreferences();
@@ -45,7 +45,8 @@ export function MessageLog({ chat, people, actions, empty }: MessageLogProps): R
     { scrollerRef, contentRef }, { version, isEmpty: messages.length === 0, isLive: !hasNewer, onNearTop, onNearBottom },
   );
   const isFocused = useIsFocused();
-  const { readUpTo, markedCount, openedAt, mark } = useReading(chat, isFocused && isAtBottom);
+  const reading = useReading(chat, isFocused && isAtBottom);
+  const { readUpTo, markedCount, mark } = reading;
   useSeen(scrollerRef, chat, isFocused);
 
   const days = useMemo(() => layOut(messages, readUpTo, hasOlder), [messages, readUpTo, hasOlder]);
@@ -126,18 +127,13 @@ export function MessageLog({ chat, people, actions, empty }: MessageLogProps): R
       )}
       {messages.length > 0 && !isAtBottom && (
         <button
-          type="button" className="to-newest" aria-label={t.toNewest} title={t.toNewest} data-testid="to-newest" onClick={goToNewest}
+          type="button" className="to-newest" aria-label={t.toNewest(unread)} title={t.toNewest(unread)} data-testid="to-newest" onClick={goToNewest}
         >
           <Icon name="down" />
-          <UnreadBadge count={unread} />
+          {unread > 0 && <span className="badge" aria-hidden="true">{unread}</span>}
         </button>
       )}
-      <div className="sr-only" aria-live="polite" data-testid="announcer">
-        {readUpTo !== null && <p>{t.newMessages(newCount)}</p>}
-        {hasNewer ? null : messages.filter((message) => !message.isOwn && (message.seq ?? 0) > openedAt).slice(-ANNOUNCED).map((message) => (
-          <p key={message.key}><bdi>{people.author(message).name}</bdi>: {message.is_deleted ? t.deleted : shownText(message.content)}</p>
-        ))}
-      </div>
+      <Announcer chat={chat} people={people} reading={reading} newCount={newCount} />
     </div>
   );
 }
@@ -166,10 +162,4 @@ function TypingBubble({ name }: { name: string }): ReactElement {
       <div className="bubble typing"><span className="sr-only">{t.isTyping(name)}</span><i /><i /><i /></div>
     </div>
   );
-}
-
-function UnreadBadge({ count }: { count: number }): ReactElement | null {
-  const { t } = usePreferences();
-  if (count === 0) return null;
-  return <span className="badge"><span aria-hidden="true">{count}</span><span className="sr-only">{t.newMessages(count)}</span></span>;
 }

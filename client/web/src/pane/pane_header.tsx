@@ -62,7 +62,7 @@ export function PaneHeader(props: PaneHeaderProps): ReactElement {
       </div>
       {voices.length > 0 && (
         <p className="pane-voices" data-testid="third-voices">
-          <Icon name="shield" /><span>{t.thirdVoices}</span>
+          <Icon name="shield" /><span>{t.thirdVoices(voices.length)}</span>
           {voices.map(({ name, role }) => (
             <span key={`${name} ${role ?? ""}`} className="pane-voice"><bdi>{name}</bdi>{role !== null && <> · {role}</>}</span>
           ))}
