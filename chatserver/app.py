@@ -106,6 +106,7 @@ class Node:
             counted_address=self.origins.counted_address,
             watch_connection=watch_connection,
             admit_handshake=self.strangers.admit_handshake,
+            admit_request=self.strangers.admit_request,
             observer=self.metrics,
             rooms=self.rooms,
         )

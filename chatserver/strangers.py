@@ -51,6 +51,14 @@ class Strangers:
             return error.retry_after or 1.0
         return 0.0
 
+    def admit_request(self, request: web.Request) -> float:
+        """Spend for a request that opens no socket; as `admit_handshake`."""
+        try:
+            self.spend(request, self._budgets.costs.public)
+        except RateLimited as error:
+            return error.retry_after or 1.0
+        return 0.0
+
     def _address(self, request: web.Request) -> str:
         if self._origins.is_forwarded_by_stranger(request):
             self._metrics.budget_uncounted()

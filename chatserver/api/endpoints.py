@@ -1,8 +1,9 @@
 """From a route of the table to what aiohttp calls: authenticate, parse, call, answer."""
 
 import time
+from contextlib import suppress
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from chatserver.api.calls import PRINCIPAL, Api, Call
 from chatserver.api.parsing import RequestParser, bearer_token, path_ids
@@ -29,7 +30,7 @@ class Endpoint:
             if self._cost:
                 self._api.strangers.spend(request, self._cost)
             return await self._route.handler(self._api, Call(request, started))
-        request[PRINCIPAL] = principal = await self._authenticate(request)
+        request[PRINCIPAL] = principal = await _authenticate(self._api, request)
         self._api.budgets.spend(principal, self._cost)
         call = Call(
             request,
@@ -42,16 +43,27 @@ class Endpoint:
         async with self._api.budgets.turns.take(principal, patience):
             return await self._route.handler(self._api, call)
 
-    async def _authenticate(self, request: web.Request) -> Principal:
-        """Raises Unauthorized, or RateLimited for an address that has tried too often.
 
-        A valid token is never refused for its address, which others may share.
-        """
-        try:
-            return await self._api.services.sessions.authenticate(bearer_token(request))
-        except Unauthorized:
-            self._api.strangers.spend(request, self._api.budgets.costs.bad_token)
-            raise
+async def spend_unrouted(api: Api, request: web.Request) -> None:
+    """Spend for a request that comes to no route: from its user's budget if it has a token."""
+    if hdrs.AUTHORIZATION not in request.headers:
+        api.strangers.spend(request, api.budgets.costs.public)
+        return
+    with suppress(Unauthorized):
+        request[PRINCIPAL] = principal = await _authenticate(api, request)
+        api.budgets.spend(principal, api.budgets.costs.request)
+
+
+async def _authenticate(api: Api, request: web.Request) -> Principal:
+    """Raises Unauthorized, or RateLimited for an address that has tried too often.
+
+    A valid token is never refused for its address, which others may share.
+    """
+    try:
+        return await api.services.sessions.authenticate(bearer_token(request))
+    except Unauthorized:
+        api.strangers.spend(request, api.budgets.costs.bad_token)
+        raise
 
 
 def _cost(route: Route, api: Api) -> float:

@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Container
+from collections.abc import Awaitable, Callable, Container
 from uuid import uuid4
 
 import structlog
@@ -51,12 +51,13 @@ class RestEdge:
         origins: OriginPolicy,
         metrics: Metrics,
         is_draining: Callable[[], bool],
-        spend: Callable[[web.Request], None],
+        spend: Callable[[web.Request], Awaitable[None]],
     ) -> None:
         """While `is_draining`, each answer is the last of its connection.
 
         So a load balancer that keeps connections open takes those of other nodes.
-        `spend` is called with requests for nothing that bring no token.
+        `spend` is called with requests that no route answers: those for nothing, with
+        OPTIONS, or of a page that may not call.
         """
         self._resources = resources
         self._origins = origins
@@ -90,9 +91,7 @@ class RestEdge:
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = request[REQUEST_ID]
         try:
-            self._check_origin(request)
-            if request.match_info.http_exception and hdrs.AUTHORIZATION not in request.headers:
-                self._spend(request)
+            await self._admit(request)
             if request.method == hdrs.METH_OPTIONS and not _is_preflight(request):
                 return _options(request)
             return await handler(request)
@@ -108,8 +107,11 @@ class RestEdge:
             self._log.exception("request_failed", method=_method(request), route=_route(request))
             return problem_response(InternalError(), request_id)
 
-    def _check_origin(self, request: web.Request) -> None:
-        if not self._origins.allows_request(request):
+    async def _admit(self, request: web.Request) -> None:
+        is_allowed = self._origins.allows_request(request)
+        if not is_allowed or _is_unrouted(request):
+            await self._spend(request)
+        if not is_allowed:
             raise Forbidden("Pages of this origin may not call; see the setting cors.origins.")
 
     def _record(self, request: web.Request, status: int, seconds: float) -> None:
@@ -128,6 +130,11 @@ class RestEdge:
             user_id=None if principal is None else str(principal.user_id),
             **({} if refusal is None else {"code": refusal.code, **refusal.about}),
         )
+
+
+def _is_unrouted(request: web.Request) -> bool:
+    """Whether no route answers it; aiohttp_cors gives one of its own to preflights."""
+    return request.method == hdrs.METH_OPTIONS or request.match_info.http_exception is not None
 
 
 def _is_preflight(request: web.Request) -> bool:

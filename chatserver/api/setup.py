@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from chatserver.api.calls import Api, ApiServices
 from chatserver.api.cors import allow_origins
 from chatserver.api.docs import DocumentPages
-from chatserver.api.endpoints import Endpoint
+from chatserver.api.endpoints import Endpoint, spend_unrouted
 from chatserver.api.middlewares import RestEdge
 from chatserver.api.openapi import build_openapi
 from chatserver.api.operations import METRICS
@@ -45,7 +45,6 @@ def setup_api(
             resources[path].add_route(hdrs.METH_HEAD, handler)
 
     api = Api(services, metrics, readiness, settings, budgets, strangers)
-    costs = budgets.costs
     parser = RequestParser(
         max_body_bytes=settings.server.max_body_bytes,
         body_timeout=settings.server.request_timeout,
@@ -57,14 +56,14 @@ def setup_api(
     if settings.server.serve_docs:
         pages = _document_pages(settings.messages.max_length, settings.server.max_body_bytes)
         for path, page in (("/api/openapi.json", pages.openapi), ("/api/docs", pages.docs)):
-            add(hdrs.METH_GET, path, priced(page, strangers, costs.document))
+            add(hdrs.METH_GET, path, priced(page, strangers, budgets.costs.document))
     allow_origins(app, resources.values(), settings.cors.origins)
     edge = RestEdge(
         set(resources.values()),
         origins,
         metrics,
         lambda: readiness.draining,
-        lambda request: strangers.spend(request, costs.public),
+        lambda request: spend_unrouted(api, request),
     )
     app.middlewares.append(edge.handle)
 

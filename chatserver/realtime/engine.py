@@ -59,6 +59,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         counted_address: Callable[[web.Request], str],
         watch_connection: ConnectionWatch,
         admit_handshake: Callable[[web.Request], float],
+        admit_request: Callable[[web.Request], float],
         open_receiver: Callable[[EngineSocket, Environ], Receiver],
         observer: Observer,
         **options: Any,
@@ -82,7 +83,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._watch_connection = watch_connection
         self._admit_handshake = admit_handshake
         self._open_receiver = open_receiver
-        self._refusals = Refusals(observer)
+        self._refusals = Refusals(observer, admit_request)
         self._addresses: Counter[str] = Counter()
         self._unflushed: list[EngineSocket] = []
 
@@ -109,14 +110,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     ) -> web.StreamResponse:
         """What `answer` gives for a request of an allowed origin; an EngineError is answered."""
         if not self._origin_allowed(request):
-            foreign = answers.foreign_origin()
-            self._refusals.note(foreign, request)
-            return answers.failure(foreign)
+            return self._refusals.answer(answers.foreign_origin(), request)
         try:
             response = await answer(request)
         except answers.EngineError as error:
-            self._refusals.note(error, request)
-            response = answers.failure(error)
+            response = self._refusals.answer(error, request)
             if self.is_draining:
                 response.force_close()  # a load balancer then uses another node's connection
         if not response.prepared:
@@ -126,6 +124,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.method == hdrs.METH_OPTIONS:
+            self._refusals.spend(request)
             return answers.preflight(request)
         query = request.query
         transport = query.get("transport")

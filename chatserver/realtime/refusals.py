@@ -1,12 +1,13 @@
-"""Refused requests, told apart for operators: a count each, and a line of log now and then."""
+"""Refused requests: paid for, and told apart for operators by a count and a line of log."""
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import hdrs, web
 
-from chatserver.realtime.answers import EngineError
+from chatserver.realtime.answers import EngineError, failure, rate_limited
 from chatserver.realtime.observers import Observer
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,10 @@ QUIET: Final = 60.0
 _LONGEST_ORIGIN: Final = 100
 
 _DRAINING: Final = "draining"
+
+_FREE: Final = (None, _DRAINING, "rate_limited")
+"""Refusals for which nothing is spent: of a session that had been paid for, of every restart,
+and of what could not be paid for."""
 
 # What each kind usually means for those who run the server.
 _HINTS: Final = {
@@ -38,14 +43,34 @@ _HINTS: Final = {
 
 
 class Refusals:
-    """Tells `observer` of each refused request, and the log of each kind once in QUIET seconds."""
+    """Answers refused requests.
 
-    def __init__(self, observer: Observer) -> None:
+    `spend` is called with each and returns 0, or for how many seconds its sender has nothing
+    left. Tells `observer` of each, and the log of each kind once in QUIET seconds.
+    """
+
+    def __init__(self, observer: Observer, spend: Callable[[web.Request], float]) -> None:
         self._observer = observer
+        self._spend = spend
         self._quiet_until: dict[str, float] = {}
         self._unlogged: dict[str, int] = {}
 
-    def note(self, error: EngineError, request: web.Request) -> None:
+    def answer(self, error: EngineError, request: web.Request) -> web.Response:
+        """The answer to `request`, which was refused with `error`."""
+        if error.kind not in _FREE:
+            try:
+                self.spend(request)
+            except EngineError as limited:
+                error = limited
+        self._note(error, request)
+        return failure(error)
+
+    def spend(self, request: web.Request) -> None:
+        """Have a request that opens nothing paid for; raises EngineError."""
+        if retry_after := self._spend(request):
+            raise rate_limited(retry_after)
+
+    def _note(self, error: EngineError, request: web.Request) -> None:
         """Count and log `error`; nothing is done for one without a kind, which is counted."""
         kind = error.kind
         if kind is None:

@@ -89,6 +89,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
         counted_address: Callable[[web.Request], str],
         watch_connection: ConnectionWatch,
         admit_handshake: Callable[[web.Request], float] = lambda _: 0.0,
+        admit_request: Callable[[web.Request], float] = lambda _: 0.0,
         observer: Observer | None = None,
         rooms: Rooms | None = None,
         failure_ack: Callable[[BaseException], dict[str, Any]] = failure_ack,
@@ -115,6 +116,7 @@ class ChatSocketServer(socketio.AsyncServer):  # type: ignore[misc]
             counted_address=counted_address,
             watch_connection=watch_connection,
             admit_handshake=admit_handshake,
+            admit_request=admit_request,
             open_receiver=self._open_peer,
             observer=self._observer,
         )

@@ -221,6 +221,55 @@ async def test_what_needs_no_token_is_refused_too(visitor: Visitor, path: str) -
     assert_limited(await visitor.get(path))
 
 
+FOREIGN = {"Origin": "https://elsewhere.example"}
+PREFLIGHT = {**FOREIGN, "Access-Control-Request-Method": "GET"}
+SOCKETS = "/socket.io/"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/nothing", {"Authorization": "x"}),
+        ("PUT", "conversations", {"Authorization": "Bearer x"}),
+        ("GET", "conversations", FOREIGN),
+        ("OPTIONS", "conversations", {}),
+        ("OPTIONS", "conversations", PREFLIGHT),
+        ("GET", f"{SOCKETS}?EIO=3&transport=polling", {}),
+        ("GET", f"{SOCKETS}?EIO=4&transport=polling&sid=none", {}),
+        ("POST", POLL, {}),
+        ("GET", SOCKETS, {}),
+        ("GET", POLL, FOREIGN),
+        ("OPTIONS", SOCKETS, {}),
+        ("GET", "/ws/chat/none", {}),
+    ],
+)
+async def test_what_is_refused_at_once_is_not_free(
+    visitor: Visitor, method: str, path: str, headers: dict[str, str]
+) -> None:
+    for _ in range(30):
+        answer = await visitor.rest.call(method, path, None, None, {**visitor.headers, **headers})
+        if answer.status == 429:
+            break
+    assert answer.status == 429
+    assert int(answer.headers["Retry-After"]) >= 5
+    assert_limited(await visitor.get("/nothing"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [("GET", "/nothing", {}), ("GET", "conversations", FOREIGN), ("OPTIONS", "conversations", {})],
+)
+async def test_what_comes_to_no_route_is_its_users_where_there_is_a_token(
+    visitor: Visitor, method: str, path: str, headers: dict[str, str]
+) -> None:
+    person = await visitor.person()
+    headers = {**visitor.headers, **headers, "Authorization": f"Bearer {person.token()}"}
+    for _ in range(12):
+        answer = await visitor.rest.call(method, path, None, None, headers)
+    assert_limited(answer)
+    assert (await visitor.get("/nothing")).status == 404
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 async def test_a_load_balancer_is_answered_whatever_comes_through_it(
     visitor: Visitor, path: str
