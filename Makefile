@@ -16,7 +16,7 @@ NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 export PYTHON
 
-.PHONY: help setup run cluster test check clients fuzz chaos faults bench package format audit lock sbom clean
+.PHONY: help setup run cluster test check clients fuzz chaos faults older bench package format audit lock sbom clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +60,9 @@ chaos: setup ## Check the promise for long, with everything failing: 20 seeds on
 faults: setup ## Let everything fail under load and print a table; ARGS=--write puts it into the docs
 	@.ci/balancer
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+older: setup ## Run nodes of an older commit beside ours, ARGS=COMMIT, and look whether anything is lost
+	@$(BIN)/python -m tests.e2e.older_nodes $(ARGS)
 
 # Beside another commit it needs none of the peers.
 bench: setup $(if $(findstring --against,$(ARGS)),,.venv/.bench bench/peers/node_modules/.stamp) ## Measure the server beside its peers and print a table
