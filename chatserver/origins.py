@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import hdrs, web
 
-from chatserver.proxies import TrustedProxies, countable_block, own_origin
+from chatserver.proxies import TrustedProxies, address_block, countable_block, own_origin
 
 X_FORWARDED_HOST = "X-Forwarded-Host"
 
@@ -61,7 +61,10 @@ class OriginPolicy:
         """Whose sockets one more is counted with; empty where that cannot be told."""
         if self.is_forwarded_by_stranger(request):
             return ""
-        return countable_block(self.client_address(request))
+        address = self.client_address(request)
+        if self._proxies.trusts(request.remote) and not self._proxies.trusts(address):
+            return address_block(address)
+        return self.counted_peer(address)
 
     def counted_peer(self, peer: str | None) -> str:
         """As `counted_address`, for a TCP connection: empty for that of a trusted proxy."""

@@ -59,3 +59,24 @@ def test_a_request_without_a_host_has_no_own_origin() -> None:
     assert not POLICY.allows_request(
         make_mocked_request("GET", "/", CIMultiDict(Origin="http://x"))
     )
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "counted"),
+    [
+        ("192.0.2.1", None, "192.0.2.1"),
+        ("2001:db8::1:2", None, "2001:db8::/64"),
+        ("127.0.0.1", None, ""),
+        ("10.0.0.9", None, ""),
+        ("10.0.0.9", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.9", "127.0.0.5", "127.0.0.5"),
+        ("172.16.0.1", "192.0.2.7", ""),  # a proxy that nobody named
+        ("192.0.2.1", "198.51.100.1", "192.0.2.1"),  # forged
+    ],
+)
+def test_sockets_are_counted_by_an_address_that_can_be_told(
+    peer: str, forwarded_for: str | None, counted: str
+) -> None:
+    headers = CIMultiDict({} if forwarded_for is None else {"X-Forwarded-For": forwarded_for})
+    request = make_mocked_request("GET", "/", headers).clone(remote=peer)
+    assert OriginPolicy((), ["10.0.0.0/8"]).counted_address(request) == counted

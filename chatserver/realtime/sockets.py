@@ -7,7 +7,7 @@ call after which nothing refers to the connection.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from chatserver.realtime.driver import BINARY_MARK, WebSocket, frame_payload
 from chatserver.realtime.frames import OVERSIZE_MARK
@@ -27,6 +27,9 @@ from chatserver.realtime.protocol import (
     Receiver,
 )
 
+LEAST_RATE: Final = 4096
+"""Bytes a second that a client takes at least while more than that waits for it."""
+
 if TYPE_CHECKING:
     from chatserver.realtime.engine import EngineServer
 
@@ -37,12 +40,13 @@ class EngineSocket:
     `transport` is "polling" or "websocket"; a socket that is still to become a
     websocket has `websocket` None and queues. Frames (see `text_frame`)
     reach the client in the order of the `enqueue` calls. A client for which more
-    than `max_queue_bytes` wait, or for which some wait and none left for
+    than `max_queue_bytes` wait, or of whose queue neither all nor LEAST_RATE left in
     `ping_timeout` seconds, is dropped.
     """
 
     __slots__ = (
         "_dirty",
+        "_due_bytes",
         "_engine",
         "_gate",
         "_out",
@@ -51,7 +55,6 @@ class EngineSocket:
         "_pong_due",
         "_probe",
         "_sent_bytes",
-        "_stalled_at",
         "_timer",
         "_was_paused",
         "address",
@@ -86,7 +89,7 @@ class EngineSocket:
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._sent_bytes = 0
-        self._stalled_at: int | None = None
+        self._due_bytes = 0  # to have left us when the pong is due
         self._polls = Polls(engine.loop, self._miss_client)
         self._probe: WebSocket | None = None
         self._pong_due = False
@@ -109,8 +112,7 @@ class EngineSocket:
     @property
     def queued_bytes(self) -> int:
         """What waits for this client in our memory, frame headers included."""
-        buffered = 0 if self.websocket is None else self.websocket.buffered
-        return self._out_bytes + buffered
+        return self._out_bytes + (0 if self.websocket is None else self.websocket.buffered)
 
     # Sending
 
@@ -281,7 +283,8 @@ class EngineSocket:
         self._pong_due = True
         self.enqueue(self.PING)
         self.flush()
-        self._stalled_at = self._drained_bytes() if self.queued_bytes else None
+        least = min(self.queued_bytes, int(LEAST_RATE * self._engine.ping_timeout))
+        self._due_bytes = self._drained_bytes() + least
         self._timer = self._engine.loop.call_later(self._engine.ping_timeout, self._check_pong)
 
     def _check_pong(self) -> None:
@@ -289,12 +292,11 @@ class EngineSocket:
         was_paused, self._was_paused = self._was_paused, self._gate is not None
         if self._pong_due and not was_paused:
             self.drop(Reason.PING_TIMEOUT, "ping_timeout")
-        elif self._stalled_at is not None and self._stalled_at == self._drained_bytes():
+        elif self._drained_bytes() < self._due_bytes:
             self.drop(Reason.TRANSPORT_ERROR, "write_stalled")
         else:
-            engine = self._engine
-            delay = max(engine.ping_interval - engine.ping_timeout, 0)
-            self._timer = engine.loop.call_later(delay, self._send_ping)
+            delay = max(self._engine.ping_interval - self._engine.ping_timeout, 0)
+            self._timer = self._engine.loop.call_later(delay, self._send_ping)
 
     def _drained_bytes(self) -> int:
         """How many bytes have left our memory for this client, ever."""

@@ -6,6 +6,7 @@ import struct
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
 from chatserver.realtime.frames import MAX_CUT_BYTES
 from tests.realtime.wire import FRIEND, Node, running_node, until
@@ -93,6 +94,13 @@ async def test_a_handshake_keeps_none_of_the_headers_that_nobody_asks_for() -> N
         (environ,) = node.server.environ.values()
         assert "a" * 100 not in str(environ)
         assert environ["HTTP_AUTHORIZATION"] == ""
+        await node.until_empty()
+        query = f"EIO=4&transport=polling&x={'a' * 5000}"
+        tokens = CIMultiDict([("Authorization", "a" * 2000)] * 10)
+        async with node.http.get(f"{node.url}?{query}", headers=tokens) as answer:
+            assert answer.status == 200
+        (environ,) = node.server.environ.values()
+        assert "a" * 100 not in str(environ)
         await node.until_empty()
 
 

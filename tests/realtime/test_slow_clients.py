@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from chatserver.realtime.protocol import MAX_POLL_PACKETS
+from chatserver.realtime.sockets import LEAST_RATE
 from tests.kit.stalls import again_after_a_stall
 from tests.realtime.wire import RawClient, on_both_loops, running_node, until
 
@@ -71,6 +73,27 @@ async def test_a_stalled_websocket_is_dropped_although_it_answers_pings() -> Non
         assert node.counts.errors == ["write_stalled"]
         client.close()
         await node.until_empty()
+
+
+@pytest.mark.parametrize(("rate", "is_dropped"), [(0.5, True), (1.5, False)])
+async def test_a_poller_must_take_the_least_rate(rate: float, is_dropped: bool) -> None:
+    """On virtual time. Its polls take a share of the queue, MAX_POLL_PACKETS at a time."""
+    beat = 10.0
+    async with running_node(
+        max_queue_bytes=8_000_000, ping_interval=beat, ping_timeout=beat
+    ) as node:
+        client = await node.polling()
+        await client.connect()
+        (socket,) = node.server.eio.sockets.values()
+        size = int(rate * LEAST_RATE * beat / 2 / MAX_POLL_PACKETS)
+        for _ in range(8 * MAX_POLL_PACKETS):
+            node.server.emit_now("n", "x" * size, [client.sid])
+        for _ in range(6):
+            await asyncio.sleep(beat / 2)
+            if not socket.closed:
+                await client.post(b"3")
+                await client.get()
+        assert (node.counts.errors == ["write_stalled"]) is is_dropped
 
 
 @on_both_loops
