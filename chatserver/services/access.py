@@ -62,7 +62,9 @@ async def access_message(
 ) -> Message:
     """The message, if the caller may see its conversation; else NotFound."""
     message = await messages.get_message(connection, message_id)
+    # Also without a message: the time that it takes does not tell whether there is one.
+    where = message_id if message is None else message.conversation_id
+    await access_conversation(connection, principal, where)
     if message is None:
         raise NotFound
-    await access_conversation(connection, principal, message.conversation_id)
     return message
