@@ -41,6 +41,30 @@ def test_constraints_pin_every_dependency_exactly() -> None:
     assert wanted - pinned() == {"chatserver"}
 
 
+FAULTY_BELOW = {
+    "aiohttp": (3, 14, 3),
+    "marshmallow": (4, 1, 2),
+    "pyjwt": (2, 12),
+    "python-engineio": (4, 13, 2),
+    "python-socketio": (5, 16, 3),
+    "redis": (7, 1),
+}
+"""Before these versions each has a known fault that concerns us."""
+
+
+def test_no_version_with_a_known_fault_may_be_installed() -> None:
+    """Line 48."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    floors = {}
+    for requirement in project["dependencies"]:
+        match = re.match(r"([A-Za-z0-9._-]+)(?:\[.*\])?[>=]=([0-9.]+)", requirement)
+        assert match, requirement
+        floors[canonical(match[1])] = tuple(int(part) for part in match[2].split("."))
+        assert canonical(match[1]) != "redis" or requirement.endswith(",<8"), "8.0 has one, too"
+    for name, version in FAULTY_BELOW.items():
+        assert floors[name] >= version, name
+
+
 def locked(name: str) -> dict[str, int]:
     """Each package of a lock file with its version, and how many files may be installed."""
     found: dict[str, int] = {}

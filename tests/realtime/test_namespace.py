@@ -75,6 +75,12 @@ async def test_an_event_that_there_is_not_is_unknown(phone: Device, event: str) 
     assert await phone.call(event, {}) == {"ok": False, "error": UnknownEvent().to_dict()}
 
 
+async def test_of_duplicate_keys_the_last_one_counts(phone: Device, chat: Chat) -> None:
+    payload = f'"conversation_id": "{chat.id}", "content": "first", "content": "last"'
+    answer = await phone.call_raw(f'["message", {{{payload}}}]')
+    assert answer["message"]["content"] == "last"
+
+
 async def test_a_closed_conversation_takes_nothing_and_can_be_read(
     server: RunningServer, chat: Chat, phone: Device
 ) -> None:
