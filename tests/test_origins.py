@@ -71,7 +71,7 @@ def test_a_request_without_a_host_has_no_own_origin() -> None:
         ("10.0.0.9", "192.0.2.7", "192.0.2.7"),
         ("10.0.0.9", "127.0.0.5", "127.0.0.5"),
         ("172.16.0.1", "192.0.2.7", ""),  # a proxy that nobody named
-        ("192.0.2.1", "198.51.100.1", "192.0.2.1"),  # forged
+        ("9.9.9.9", "198.51.100.1", "9.9.9.9"),  # forged; no private address
     ],
 )
 def test_sockets_are_counted_by_an_address_that_can_be_told(
