@@ -135,13 +135,18 @@ _SHARES = text("""
     SELECT EXISTS (
         SELECT FROM chat.participants mine
         JOIN chat.participants theirs USING (conversation_id)
+        JOIN chat.conversations c ON c.id = mine.conversation_id
         WHERE mine.user_id = :user_id AND theirs.user_id = :other_id
+          AND (c.client_user_id = :user_id OR c.last_seq > 0 OR c.shown_empty)
     )
 """)
 
 
 async def is_shared(connection: AsyncConnection, user_id: UUID, other_id: UUID) -> bool:
-    """Whether two users take part in a conversation together (or are the same)."""
+    """Whether two users take part in a conversation together (or are the same).
+
+    In one without a word, only its client does as far as its owner was told.
+    """
     values = {"user_id": user_id, "other_id": other_id}
     return bool((await connection.execute(_SHARES, values)).scalar_one())
 

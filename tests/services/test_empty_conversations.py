@@ -61,6 +61,10 @@ async def test_one_without_a_word_is_not_the_owners(node: Node, opened: Opened) 
     assert await opened.listed(opened.client) == await opened.synced(opened.client) == [opened.id]
     assert await opened.listed(opened.owner) == await opened.synced(opened.owner) == []
     assert await node.receipts.unread_total(opened.owner) == 0
+    # Nor is its client somebody whom the owner shares a conversation with.
+    with pytest.raises(NotFound):
+        await node.presence.get(opened.owner, opened.client.user_id)
+    assert (await node.presence.get(opened.client, opened.owner.user_id)).is_online is False
     # It is no secret: by its id it can be read.
     assert (await node.conversations.get(opened.owner, opened.id)).id == opened.id
     state = {opened.id: OpenState(seq=0, rev=0)}
@@ -90,6 +94,7 @@ async def test_it_reaches_the_owner_with_its_first_message_and_before_it(
     assert view.peer_presence.user_id == opened.client.user_id
     assert (sent.message, sent.message.rev) == (first, 1)
     assert await opened.listed(opened.owner) == [opened.id]
+    assert (await node.presence.get(opened.owner, opened.client.user_id)).is_online is False
     assert await opened.synced(opened.owner, cursor) == [opened.id]
     assert await opened.synced(opened.owner) == [opened.id]
     # Once.
