@@ -251,7 +251,7 @@ class Node:
     async def _look_at_nodes(self) -> None:
         try:
             await self.nodes.look()
-        except StatementRefused as error:
+        except (StatementRefused, Unavailable) as error:
             await self._close(self.app)
             raise StartError(f"chat.nodes, chat.promises and chat.keys: {error}") from error
 
