@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from chatserver.compression import compress
 from chatserver.realtime import answers
 from chatserver.realtime.bodies import BadBody, read_packets
 from chatserver.realtime.driver import WebSocket, text_frame
+from chatserver.realtime.handshakes import Environ, environ_of, wants_websocket
 from chatserver.realtime.observers import Observer
 from chatserver.realtime.packets import OrjsonCodec
 from chatserver.realtime.polls import PollOverlap
@@ -29,11 +30,9 @@ from chatserver.realtime.protocol import (
 from chatserver.realtime.refusals import Refusals
 from chatserver.realtime.sockets import EngineSocket
 from chatserver.settings import RealtimeSettings
-from chatserver.strangers import COUNTED, COUNTED_ADDRESS
 
 log = logging.getLogger(__name__)
 
-Environ = Mapping[str, str]
 ConnectionWatch = Callable[[web.Request, Callable[[], None]], None]
 
 
@@ -329,22 +328,3 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     async def shutdown(self) -> None:
         self.is_draining = True
         self.close_all()
-
-
-def wants_websocket(request: web.Request) -> bool:
-    upgrade = request.headers.get(hdrs.UPGRADE, "")
-    return request.method == hdrs.METH_GET and upgrade.strip().lower() == "websocket"
-
-
-def environ_of(request: web.Request) -> dict[str, str]:
-    """What a connect handler may ask of the handshake, under its WSGI names.
-
-    Nothing is kept but what may be a token: who never connects has it kept until the
-    deadline. Of several Authorization headers none is one, as over REST.
-    """
-    query, tokens = request.query_string, request.headers.getall(hdrs.AUTHORIZATION, ())
-    return {
-        "QUERY_STRING": query if "token=" in query else "",
-        COUNTED_ADDRESS: request.get(COUNTED, ""),
-        "HTTP_AUTHORIZATION": tokens[0] if len(tokens) == 1 else "",
-    }

@@ -27,8 +27,8 @@ from chatserver.errors import (
 )
 from chatserver.metrics import Metrics
 from chatserver.models import Principal
-from chatserver.realtime.engine import Environ
 from chatserver.realtime.handlers import Handler, in_turn
+from chatserver.realtime.handshakes import Environ
 from chatserver.realtime.joined import JoinedRooms
 from chatserver.realtime.rooms import user_room
 from chatserver.realtime.server import ChatSocketServer

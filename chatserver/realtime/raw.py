@@ -10,7 +10,8 @@ from aiohttp import web
 
 from chatserver.realtime.answers import EngineError
 from chatserver.realtime.driver import PONG_MARK, WebSocket
-from chatserver.realtime.engine import EngineServer, environ_of, wants_websocket
+from chatserver.realtime.engine import EngineServer
+from chatserver.realtime.handshakes import environ_of, wants_websocket
 from chatserver.realtime.protocol import SERVICE_RESTART, Reason
 from chatserver.realtime.raw_clients import RawClient
 from chatserver.realtime.raw_frames import Rewording

@@ -35,7 +35,8 @@ from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-un
 
 from chatserver.errors import ChatError, InternalError, Unavailable
 from chatserver.realtime.departures import FLUSH_GRACE, depart
-from chatserver.realtime.engine import ConnectionWatch, EngineServer, Environ
+from chatserver.realtime.engine import ConnectionWatch, EngineServer
+from chatserver.realtime.handshakes import Environ
 from chatserver.realtime.observers import NullObserver, Observer
 from chatserver.realtime.packets import Packet
 from chatserver.realtime.peers import LINGER, Peer

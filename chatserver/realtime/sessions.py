@@ -8,7 +8,7 @@ from uuid import UUID
 
 from chatserver.errors import TOLD_GRACE
 from chatserver.models import Principal
-from chatserver.realtime.engine import Environ
+from chatserver.realtime.handshakes import Environ
 
 TOLERATED: Final = 20
 """So many events may come, too late to have been under way, of a socket that has to wait."""
