@@ -340,3 +340,9 @@ def test_nobody_changes_settings() -> None:
     settings: Any = load()
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.server.port = 1
+
+
+def test_the_heartbeat_lets_phones_sleep_and_stall() -> None:
+    realtime = load().realtime
+    assert realtime.ping_interval >= 20
+    assert realtime.ping_timeout >= 15
