@@ -36,8 +36,7 @@ class Batcher(Generic[Item, Result]):
     such limit for this item). One flush runs at a time, and between two of them
     `linger()` turns of the event loop pass, in which more may gather. `after` is
     called with the items and their results once the callers' tasks are about to go
-    on; what it answers is waited for before the next flush. Should it raise, that is
-    logged and the next batch follows.
+    on. Should it raise, that is logged and the next batch follows.
     """
 
     def __init__(
@@ -49,8 +48,7 @@ class Batcher(Generic[Item, Result]):
         timeout: float,
         key: Callable[[Item], Hashable | None] = _no_key,
         linger: Callable[[], int] = _no_linger,
-        after: Callable[[list[Item], list[Result | Exception]], Awaitable[None] | None]
-        | None = None,
+        after: Callable[[list[Item], list[Result | Exception]], None] | None = None,
     ) -> None:
         self._flush = flush
         self._key = key
@@ -134,7 +132,6 @@ class Batcher(Generic[Item, Result]):
         if self._after is None:
             return
         try:
-            if (rest := self._after(items, results)) is not None:
-                await rest
+            self._after(items, results)
         except Exception:
             self._log.exception("after_commit_failed")

@@ -81,6 +81,7 @@ class MessageWriter:
         self._introduce = introduce
         self._log_sent = log_sent
         self._connection: AsyncConnection | None = None
+        self._introductions: Mapping[UUID, ConversationChanged] = {}
         self._log = structlog.get_logger(__name__)
         self._group = Batcher[NewMessage, Stored](
             self._flush,
@@ -121,6 +122,13 @@ class MessageWriter:
         started = time.perf_counter()
         results = await self._store(batch)
         self._metrics.committed(len(batch), time.perf_counter() - started)
+        news = [
+            message.conversation_id
+            for each, message in _stored(results)
+            if message is not None and each.is_news
+        ]
+        if news:
+            self._introductions = await self._find_introductions(news)
         return results
 
     async def _store(self, batch: Sequence[NewMessage]) -> list[Stored | Exception]:
@@ -193,32 +201,23 @@ class MessageWriter:
             await connection.invalidate()
             await connection.close()
 
-    def _publish(
-        self, _: list[NewMessage], results: list[Stored | Exception]
-    ) -> Awaitable[None] | None:
-        stored = [result for result in results if not isinstance(result, Exception)]
-        news = [message.conversation_id for each, message in stored if message and each.is_news]
-        if news:
-            return self._publish_news(stored, news)
-        self._publish_all(stored, {})
-        return None
-
-    async def _publish_news(self, stored: Sequence[Stored], news: Sequence[UUID]) -> None:
-        """As `_publish_all`, each first message behind the news that there is its conversation."""
-        introductions: Mapping[UUID, ConversationChanged] = {}
+    async def _find_introductions(self, news: Sequence[UUID]) -> Mapping[UUID, ConversationChanged]:
+        """What to tell before the first messages, which are acknowledged after this: so a
+        second one, over whatever node, comes later than that there is the conversation.
+        """
         try:
             await self._connect()
             assert self._connection is not None
-            introductions = await self._introduce(self._connection, news)
+            return await self._introduce(self._connection, news)
         except Exception as error:
             # Whoever gets a message of a conversation that they do not know asks `sync`.
             self._log.warning("introductions_failed", error=describe(error), count=len(news))
             await self._disconnect()
-        self._publish_all(stored, introductions)
+            return {}
 
-    def _publish_all(
-        self, stored: Sequence[Stored], introductions: Mapping[UUID, ConversationChanged]
-    ) -> None:
+    def _publish(self, _: list[NewMessage], results: list[Stored | Exception]) -> None:
+        introductions, self._introductions = self._introductions, {}
+        stored = _stored(results)
         for appended, message in stored:
             if message is not None:
                 if appended.is_news and message.conversation_id in introductions:
@@ -229,6 +228,10 @@ class MessageWriter:
                 self._publisher.publish(UnreadChanged.of(unread))
         if self._log_sent is not None:
             self._log_sent([message for _, message in stored if message is not None])
+
+
+def _stored(results: Sequence[Stored | Exception]) -> list[Stored]:
+    return [result for result in results if not isinstance(result, Exception)]
 
 
 async def _driver(connection: AsyncConnection) -> asyncpg.Connection:
