@@ -19,6 +19,10 @@ from chatserver.realtime.frames import FrameCutter
 # body, so that both transports refuse binary in the same place.
 BINARY_MARK: Final = b"b"
 
+MAX_IDLE_PACKETS: Final = 200
+"""The most packets, and the most frames, of one client from one of our pings to the next
+that ask for nothing (pongs, acks of nothing): no budget pays for them. Honest ones are few."""
+
 # What `receive` answers for a pong frame where the caller counts them: no text is this.
 PONG_MARK: Final = b"\x8a"
 
@@ -68,14 +72,15 @@ class _CuttingResponse(web.WebSocketResponse):
 class WebSocket:
     """One accepted websocket, without compression.
 
-    Pings are answered inside. Pongs are told of only where `counts_pongs`.
+    Pings are answered inside. Pongs are told of only where `counts_pongs`. After more than
+    MAX_IDLE_PACKETS of both the connection ends, unless `idle_frames` is set to 0 meanwhile.
 
     `receive` belongs to one task, the request's handler. `write`, `close` and
     `abort` are synchronous, may be called from anywhere in the loop and never raise
     because the peer has gone.
     """
 
-    __slots__ = ("_closing", "_counts_pongs", "_response", "_transport")
+    __slots__ = ("_closing", "_counts_pongs", "_response", "_transport", "idle_frames")
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class WebSocket:
         self._counts_pongs = counts_pongs
         self._transport = transport
         self._closing = False
+        self.idle_frames = 0
 
     @classmethod
     async def accept(
@@ -142,6 +148,11 @@ class WebSocket:
             if message.type is WSMsgType.TEXT:
                 data: bytes = message.data
                 return data
+            if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                self.idle_frames += 1
+                if self.idle_frames > MAX_IDLE_PACKETS:
+                    self._transport.abort()
+                    return None
             if message.type is WSMsgType.PING:
                 # Waits for a client that sends pings and does not take the answers. What
                 # one that has gone said after its ping is received all the same.

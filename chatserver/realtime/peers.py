@@ -170,8 +170,9 @@ class Peer:
         elif kind in (packets.EVENT, packets.BINARY_EVENT):
             self._attachments_due = packet.attachments_due
             self._put(packet, size)
-        elif kind == packets.BINARY_ACK:
+        elif kind in (packets.ACK, packets.BINARY_ACK):  # of nothing: the server asks for none
             self._attachments_due = packet.attachments_due
+            self.socket.count_idle()
         elif kind == packets.DISCONNECT:
             self._phase = _Phase.OVER
             self._put(packet, size)
@@ -187,6 +188,7 @@ class Peer:
     def _receive_elsewhere(self, packet: Packet) -> None:
         """Another namespace than "/": there is none."""
         if packet.packet_type == packets.CONNECT:
+            self.socket.count_idle()
             refusal = {"message": "Invalid namespace"}
             self._send(packets.encode_connect_error(refusal, str(packet.namespace)))
         else:

@@ -35,7 +35,7 @@ class RawSocket(EngineSocket):
 
     def receive_packet(self, data: bytes) -> None:
         if data == PONG_MARK:
-            self._pong_due = False
+            self.receive_pong()
         elif not self.is_leaving:
             self.receiver.receive(data)
 

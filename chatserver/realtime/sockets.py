@@ -9,7 +9,7 @@ call after which nothing refers to the connection.
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from chatserver.realtime.driver import BINARY_MARK, WebSocket, frame_payload
+from chatserver.realtime.driver import BINARY_MARK, MAX_IDLE_PACKETS, WebSocket, frame_payload
 from chatserver.realtime.frames import OVERSIZE_MARK
 from chatserver.realtime.polls import Polls
 from chatserver.realtime.probes import asks_to_upgrade
@@ -49,6 +49,7 @@ class EngineSocket:
         "_due_bytes",
         "_engine",
         "_gate",
+        "_idle_packets",
         "_out",
         "_out_bytes",
         "_polls",
@@ -93,6 +94,7 @@ class EngineSocket:
         self._polls = Polls(engine.loop, self._miss_client)
         self._probe: WebSocket | None = None
         self._pong_due = False
+        self._idle_packets = 0
         self._was_paused = False
 
     def start(self, receiver: Receiver) -> None:
@@ -235,7 +237,7 @@ class EngineSocket:
             if not self.is_leaving:
                 self.receiver.receive(data[1:])
         elif kind == b"3":
-            self._pong_due = False
+            self.receive_pong()
         elif kind == CLOSE:
             self.close(Reason.CLIENT_DISCONNECT)
         elif kind == BINARY_MARK:
@@ -243,8 +245,20 @@ class EngineSocket:
                 self.receiver.receive_binary()
         elif kind == OVERSIZE_MARK:
             self._receive_head(data[1:])
-        elif kind != NOOP:
+        elif kind == NOOP:
+            self.count_idle()
+        else:
             self.refuse("invalid_packet", PROTOCOL_ERROR)
+
+    def receive_pong(self) -> None:
+        self._pong_due = False
+        self.count_idle()
+
+    def count_idle(self) -> None:
+        """Count a packet that asks for nothing; too many of them end the connection."""
+        self._idle_packets += 1
+        if self._idle_packets > MAX_IDLE_PACKETS:
+            self.drop(Reason.TRANSPORT_ERROR, "idle_packets")
 
     def _receive_head(self, head: bytes) -> None:
         """Handle the beginning of a packet that was too large."""
@@ -281,6 +295,9 @@ class EngineSocket:
 
     def _send_ping(self) -> None:
         self._pong_due = True
+        self._idle_packets = 0
+        if self.websocket is not None:
+            self.websocket.idle_frames = 0
         self.enqueue(self.PING)
         self.flush()
         least = min(self.queued_bytes, int(LEAST_RATE * self._engine.ping_timeout))

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from chatserver.realtime.driver import MAX_IDLE_PACKETS
 from tests.realtime.wire import Node
 
 
@@ -40,6 +41,36 @@ async def test_an_invalid_packet_closes_the_connection_with_one_line_of_log(
         assert await client.receive() == "closed 1002"
     assert len(caplog.records) == 1
     assert node.counts.errors == ["invalid_packet"]
+    assert (await other.call("a"))["ok"] is True
+    await other.ws.close()
+    await node.until_empty()
+
+
+@pytest.mark.parametrize("packet", ["3", "6", "430[]", "40/elsewhere,"])
+async def test_packets_that_ask_for_nothing_are_not_taken_for_ever(node: Node, packet: str) -> None:
+    client, other = await node.connected(), await node.connected()
+    for _ in range(MAX_IDLE_PACKETS):
+        await client.send(packet)
+    assert (await other.call("a"))["ok"] is True
+    assert node.counts.errors == []
+    await client.send(packet)
+    while (answer := await client.receive()).startswith("44/elsewhere,"):
+        pass
+    assert answer == "closed 1006"
+    assert node.counts.errors == ["idle_packets"]
+    await other.ws.close()
+    await node.until_empty()
+
+
+@pytest.mark.parametrize("frame", ["ping", "pong"])
+async def test_neither_are_frames_that_ask_for_nothing(node: Node, frame: str) -> None:
+    client, other = await node.connected(), await node.connected()
+    send = getattr(client.ws, frame)
+    for _ in range(MAX_IDLE_PACKETS):
+        await send()
+    assert (await client.call("a"))["ok"] is True
+    await send()
+    assert await client.receive() == "closed 1006"
     assert (await other.call("a"))["ok"] is True
     await other.ws.close()
     await node.until_empty()
