@@ -33,9 +33,20 @@ _PAIRS: Final = frozenset(
 )  # fmt: skip
 
 
+# What names the thing instead of being one; of 43 random characters one in a hundred
+# million has any of these.
+_NAMES: Final = ("secret", "passwor", "passphrase", "changeme", "change-me", "change_me", "example")
+_DIGITS_FOR_LETTERS: Final = str.maketrans("013457@$", "oieastas")
+
+
 def is_guessable(secret: str) -> bool:
-    """Whether it repeats itself, runs along an alphabet or a keyboard, or is made of words."""
+    """Whether it repeats itself, runs along an alphabet or a keyboard, or is made of words.
+
+    Or says that it is a secret, with digits for letters or without.
+    """
     text = secret.lower()
+    if any(name in text.translate(_DIGITS_FOR_LETTERS) for name in _NAMES):
+        return True
     return _bits(_novel(text)) < MIN_BITS or _wordiness(text) > MAX_WORDINESS
 
 

@@ -22,6 +22,9 @@ def of(letters: str, length: int) -> str:
     "secret",
     [
         "x" * 64,
+        "my-super-secret-jwt-signing-key-2024",
+        "Sup3rS3cr3tK3yF0rJWTS1gn1ngEasyR3nt",
+        "P@ssw0rd!P@ssw0rd!2024EasyRent!!",
         "ab" * 20,
         "0123456789abcdef" * 3,
         "abcdefghijklmnopqrstuvwxyz012345",
