@@ -96,7 +96,7 @@ clean: ## Remove all that was installed, built or cached, but not the data in .d
 	@echo "setup: Python packages into .venv"
 	@.ci/venv .venv
 	@$(PIP) --require-hashes --requirement locks/build.txt
-	@$(PIP) --no-build-isolation --require-hashes --requirement locks/test.txt
+	@$(PIP) --no-build-isolation --use-pep517 --require-hashes --requirement locks/test.txt
 	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
