@@ -34,7 +34,7 @@ MIN_SECRET_BYTES = 32
 BUILT_IN_PAGE = "built-in"
 """As `server.web_root`: the chat page that comes with the server."""
 
-_RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
+_RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day|[1-9]\d{0,3} (second|minute|hour|day)s)")
 MAX_PORT = 65535
 _POSITIVE = (
     "server.max_body_bytes",

@@ -93,7 +93,8 @@ def test_what_the_documents_promise_is_the_default() -> None:
     assert settings.messages.max_length == 5000
     assert settings.messages.edit_window == 15 * 60
     assert settings.rate_limit.messages == "60/minute"
-    assert settings.rate_limit.user == settings.rate_limit.address == "1200/minute"
+    assert settings.rate_limit.user == "1200/minute"
+    assert settings.rate_limit.address == "300/15 seconds"
     assert settings.jwt.leeway == 30
     assert not settings.auth.query_token
     assert settings.auth.user_cache_ttl == 5
@@ -229,6 +230,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
         ("CHAT_RATE_LIMIT_MESSAGES", "60/minute\n", "must look like 60/minute"),
         ("CHAT_RATE_LIMIT_MESSAGES", "-1/minute", "must look like 60/minute"),
         ("CHAT_RATE_LIMIT_MESSAGES", "60/year", "must look like 60/minute"),
+        ("CHAT_RATE_LIMIT_USER", "60/15seconds", "rate_limit.user must look like 60/minute"),
         ("CHAT_RATE_LIMIT_USER", "60", "rate_limit.user must look like 60/minute"),
         ("CHAT_RATE_LIMIT_ADDRESS", "60", "rate_limit.address must look like 60/minute"),
         ("CHAT_COSTS_SYNC", "-1", "costs.sync must not be negative"),

@@ -65,7 +65,7 @@ class Buckets(Generic[Key]):
         clock: Callable[[], float] = time.monotonic,
         capacity: int = MAX_BUCKETS,
     ) -> None:
-        """`limit` is like "1200/minute": that much at once, and that much in each minute."""
+        """`limit` is like "300/15 seconds": that much at once, and in each 15 seconds."""
         item = parse(limit)
         self._clock = clock
         self._capacity = capacity
