@@ -167,7 +167,8 @@ class RedisBus:
         """What was published as one: of this node, of another one, or of anybody else."""
         is_canary = channel == self._canary_channel
         if not is_canary and published.startswith(self._own):
-            self.received["own"] += 1
+            # The signature is one more, so the separators are as many as the messages.
+            self.received["own"] += max(published.count(SEPARATOR), 1)
             return
         verdict, messages = self._signatures.open(channel, published)
         is_signed = verdict is Verdict.SIGNED
