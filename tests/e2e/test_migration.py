@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Final
@@ -56,6 +56,13 @@ def old_checkout(folder: Path) -> Path:
     return folder
 
 
+def old_node(
+    database_url: str, directory: Path, checkout: Path
+) -> AbstractAsyncContextManager[ServerProcess]:
+    """A node of that copy, whose users write as much as they can."""
+    return serving(database_url, free_port(), directory, checkout=checkout, rate_limit__user="")
+
+
 async def migrate(database_url: str) -> "CompletedProcess[str]":
     """`chatserver migrate` of this checkout."""
     return await asyncio.to_thread(run, "migrate", database__url=database_url, jwt__secret=SECRET)
@@ -88,7 +95,7 @@ async def test_an_older_node_goes_on_sending_while_the_database_is_migrated(
 ) -> None:
     checkout = old_checkout(tmp_path / "old")
     async with (
-        serving(old_database_url, free_port(), tmp_path, checkout=checkout) as server,
+        old_node(old_database_url, tmp_path, checkout) as server,
         under_load(old_database_url, server) as load,
     ):
         before = len(load.stored)
@@ -100,7 +107,7 @@ async def test_an_older_node_goes_on_sending_while_the_database_is_migrated(
         await server.wait_ready()
     # It may also be started on the newer database: after a crash, or to roll back.
     async with (
-        serving(old_database_url, free_port(), tmp_path, checkout=checkout) as server,
+        old_node(old_database_url, tmp_path, checkout) as server,
         under_load(old_database_url, server),
     ):
         pass
@@ -115,7 +122,7 @@ async def test_a_migration_that_cannot_get_a_lock_tries_again_and_nobody_stands_
     url = old_database_url
     await migrations.downgrade(url, OLD)  # which a stall may have left undone
     async with (
-        serving(url, free_port(), tmp_path, checkout=checkout) as server,
+        old_node(url, tmp_path, checkout) as server,
         under_load(url, server) as load,
         connected(url) as host,
         connected(url) as log_ins,
