@@ -67,6 +67,13 @@ async def serve(settings: Settings, on_ready: Callable[[], None] | None = None) 
         if settings.server.internal_port:
             await _start(inside, settings.server.internal_host, settings.server.internal_port)
         site = await _listen(runner, settings.server)
+        if admissions.most < settings.server.max_connections:
+            structlog.get_logger(__name__).warning(
+                "few_open_files",
+                open_files_limit=files,
+                connections=admissions.most,
+                max_connections=settings.server.max_connections,
+            )
         if on_ready is not None:
             on_ready()
         signals = Signals()
@@ -108,13 +115,6 @@ def _admissions(node: Node, files: int) -> Admissions:
     if most < FEWEST_CONNECTIONS:
         raise StartError(
             f"{files} open files (ulimit -n) leave room for {max(most, 0)} connections"
-        )
-    if most < settings.server.max_connections:
-        structlog.get_logger(__name__).warning(
-            "few_open_files",
-            open_files_limit=files,
-            connections=most,
-            max_connections=settings.server.max_connections,
         )
     admissions = Admissions(
         most=most,
