@@ -1,6 +1,7 @@
 """SIGTERM while real clients poll: all of them come back to the server that follows."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,17 @@ async def test_clients_on_polling_come_back_after_a_restart(
 ) -> None:
     """python-socketio's stays away for good from a server that says CLOSE to its poll."""
     port, connects = free_port(), list[str]()
-    python = socketio.AsyncClient(reconnection_delay=0.1, reconnection_delay_max=0.5)
-    async with serving(database_url, port, tmp_path, server__drain_spread=0) as server:
+    async with AsyncExitStack() as stack:
+        # Its own sessions it leaves open when a connection ends.
+        http = await stack.enter_async_context(ClientSession())
+        python = socketio.AsyncClient(
+            reconnection_delay=0.1, reconnection_delay_max=0.5, http_session=http
+        )
+        server = await stack.enter_async_context(
+            serving(database_url, port, tmp_path, server__drain_spread=0)
+        )
         person = await add_person(database_url)
-        async with ClientSession() as http:
-            chat = await open_chat(Rest(http, server.base_url), database_url)
+        chat = await open_chat(Rest(http, server.base_url), database_url)
         python.on("connect", lambda: connects.append(python.sid))
         await python.connect(
             server.base_url, auth={"token": person.token()}, transports=["polling"]
@@ -36,7 +43,7 @@ async def test_clients_on_polling_come_back_after_a_restart(
         await asyncio.sleep(0.1)  # their polls wait, as those of idle clients do
         server.terminate()
         assert await server.exit_code() == 0
-    async with serving(database_url, port, tmp_path) as server:
+        await stack.enter_async_context(serving(database_url, port, tmp_path))
         await node.heard("connect", 2)
         await eventually(lambda: len(connects) == 2, TIMEOUT)
         assert (await node.call("join", {"conversation_id": chat.id}))["ok"]

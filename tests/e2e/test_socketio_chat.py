@@ -219,6 +219,7 @@ async def test_presence_changes_with_the_first_and_the_last_device(stage: Stage)
     assert (gone["user_id"], gone["is_online"]) == (str(chat.tenant.id), False)
     assert gone["last_seen_at"] and gone["timestamp"]
     path = f"users/{chat.tenant.id}/presence"
+    await stage.rest.send(chat.tenant, chat.id, content="Until tomorrow")
     assert (await stage.rest.get(path, chat.landlord)).body["is_online"] is False
     await stage.js.connected(stage.server.base_url, chat.tenant, transports=stage.transports)
     assert (await stage.desk.heard("presence", 2))["is_online"] is True

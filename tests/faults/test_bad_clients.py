@@ -143,6 +143,7 @@ async def test_who_falls_silent_is_offline_and_nobody_else_notices(
         for port in doors(site):
             network = await stack.enter_async_context(running_proxy(("127.0.0.1", port)))
             chat = await open_chat(rest, site.database_url)
+            await rest.send(chat.tenant, chat.id, content="Hello")
             device = await Device.open(http, f"http://127.0.0.1:{network.port}", chat.tenant)
             stack.push_async_callback(device.close)
             stack.callback(network.reset)

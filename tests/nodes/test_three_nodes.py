@@ -225,6 +225,7 @@ async def test_those_of_a_killed_node_are_offline_when_their_leases_end(town: To
     """Unless they are on another node too, or come back. Last, since a node dies."""
     gone, twice, back = [await town.chat() for _ in range(3)]
     chats = (gone, twice, back)
+    await town.balanced.send(gone.tenant, gone.id, content="Hello")
     watchers = [(await town.open(chat.landlord, town.urls[number % 2]))[0]
                 for number, chat in enumerate(chats)]  # fmt: skip
     for watcher, chat in zip(watchers, chats, strict=True):
