@@ -46,23 +46,23 @@ check: setup ## Lint, check the formatting and the types
 		'cd client && $(NPM) run check --workspaces --include-workspace-root'
 
 clients: setup .venv/clients/5.2/.stamp .venv/clients/5.7/.stamp ## Try every version of the Socket.IO clients, not only the oldest and newest
-	CLIENTS=all $(BIN)/pytest tests/e2e/test_clients.py $(ARGS)
+	CLIENTS=all $(BIN)/pytest tests/system/e2e/test_clients.py $(ARGS)
 
 fuzz: setup ## Send 50,000 random frames and 100,000 random requests to a node on which people chat
-	@$(BIN)/python -m tests.fuzz $(ARGS)
+	@$(BIN)/python -m tests.chaos.fuzz $(ARGS)
 
 chaos: setup ## Check the promise for long, with everything failing: 20 seeds on one node, 20 on three
 	@.ci/balancer
 	@code=0; for nodes in 1 3; do \
-		$(BIN)/python -m tests.checker --nodes $$nodes --seeds 20 --seconds 40 $(ARGS) || code=1; \
+		$(BIN)/python -m tests.chaos.checker --nodes $$nodes --seeds 20 --seconds 40 $(ARGS) || code=1; \
 	done; exit $$code
 
 faults: setup ## Let everything fail under load and print a table; ARGS=--write puts it into the docs
 	@.ci/balancer
-	@$(BIN)/python -m tests.faults $(ARGS)
+	@$(BIN)/python -m tests.chaos.faults $(ARGS)
 
 older: setup ## Run nodes of an older commit beside ours, ARGS=COMMIT, and look whether anything is lost
-	@$(BIN)/python -m tests.e2e.older_nodes $(ARGS)
+	@$(BIN)/python -m tests.system.e2e.older_nodes $(ARGS)
 
 # Beside another commit it needs none of the peers.
 bench: setup $(if $(findstring --against,$(ARGS)),,.venv/.bench bench/peers/node_modules/.stamp) ## Measure the server beside its peers and print a table

@@ -18,14 +18,14 @@ from uuid import uuid4
 
 from uuid_utils.compat import uuid7
 
-from chatserver import logs
 from chatserver.events import Event
-from chatserver.metrics import Metrics
 from chatserver.models import Message, MessageType, SenderRole
 from chatserver.repositories.appends import Appended, NewMessage, Outcome
 from chatserver.services.message_log import MessageLog
 from chatserver.services.writer import MessageWriter, _message
 from chatserver.settings import LoggingSettings, WriterSettings
+from chatserver.telemetry import logs
+from chatserver.telemetry.metrics import Metrics
 
 BATCHES = (1, 10)
 FRACTIONS = (0.0, 0.01, 1.0)

@@ -5,7 +5,7 @@ from uuid import UUID
 from bench.databases import CLIENT, CONVERSATION, OWNER, identity
 from bench.dialects import Person
 from bench.targets import SECRET
-from chatserver.auth import issue
+from chatserver.auth.tokens import issue
 from chatserver.models import Role
 
 TOKEN_TTL = 4 * 3600.0

@@ -9,26 +9,25 @@ from typing import Final
 from aiohttp import ClientSession, web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from chatserver.aio.tasks import end, measure_lag, repeat
 from chatserver.api import ApiServices, setup_api
 from chatserver.api.internal import create_internal_app
 from chatserver.api.jwks_fetch import fetch_key_set
 from chatserver.api.pages import setup_pages
 from chatserver.api.prices import priced
-from chatserver.auth import TokenVerifier
+from chatserver.auth.tokens import TokenVerifier
 from chatserver.backplane.backplanes import Backplane
-from chatserver.connections import name_server, watch_connection
 from chatserver.db.engine import Database, StatementRefused, create_engine, one_line
 from chatserver.db.host import HostTables
 from chatserver.db.migrations import is_current
 from chatserver.errors import Unavailable
 from chatserver.gauges import collect_gauges
-from chatserver.metrics import Metrics
-from chatserver.origins import OriginPolicy
+from chatserver.http.connections import name_server, watch_connection
+from chatserver.http.origins import OriginPolicy
+from chatserver.http.strangers import Strangers
 from chatserver.realtime.namespace import ChatNamespace, SocketServices
 from chatserver.realtime.publisher import SocketPublisher
 from chatserver.realtime.raw import RawDoor
-from chatserver.realtime.server import ChatSocketServer
-from chatserver.realtime.shared_rooms import SOCKETIO_CHANNEL, SharedRooms, create_rooms
 from chatserver.realtime.unread import LatestUnread
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.services.budgets import SETTLE_INTERVAL, Budgets
@@ -52,8 +51,9 @@ from chatserver.services.sync import SyncService
 from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
-from chatserver.strangers import Strangers
-from chatserver.tasks import end, measure_lag, repeat
+from chatserver.sio.cluster_adapter import SOCKETIO_CHANNEL, SharedRooms, create_rooms
+from chatserver.sio.server import ChatSocketServer
+from chatserver.telemetry.metrics import Metrics
 
 DAY: Final = 24 * 60 * 60.0
 PRESENCE_TICK: Final = 0.5

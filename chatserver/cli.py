@@ -11,15 +11,15 @@ import asyncpg
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatserver import logs
 from chatserver.app import StartError
-from chatserver.auth import issue
+from chatserver.auth.tokens import issue
 from chatserver.db.engine import one_line
 from chatserver.db.migrations import upgrade
 from chatserver.models import Role
 from chatserver.serving import serve as serve_node
 from chatserver.setting_sources import SettingsError
 from chatserver.settings import Environment, Settings
+from chatserver.telemetry import logs
 
 DEFAULT_PORT = 8080
 

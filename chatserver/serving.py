@@ -12,10 +12,10 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from chatserver import open_files
-from chatserver.admissions import SPARE, Admissions
 from chatserver.app import Node, StartError, create_node
-from chatserver.connections import ConnectionRunner, limit_kernel
+from chatserver.http import open_files
+from chatserver.http.admissions import SPARE, Admissions
+from chatserver.http.connections import ConnectionRunner, limit_kernel
 from chatserver.settings import ServerSettings, Settings
 
 KEEPALIVE: Final = 75.0

@@ -17,8 +17,8 @@ from urllib.parse import SplitResult, urlsplit
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from chatserver.auth.secret_strength import is_guessable
 from chatserver.costs import CostSettings
-from chatserver.secret_strength import is_guessable
 from chatserver.setting_formats import check_origin
 from chatserver.setting_sources import (
     SettingsError,

@@ -17,16 +17,15 @@ settings.load_profile("any speed")
 
 DIRECTORY = Path(__file__).parent
 
-SLOWEST = ("faults", "checker", "e2e", "fuzz", "nodes", "bench", "dev", "backplane")
-"""Directories whose tests take seconds each, those that take longest first."""
+LEVELS = ("chaos", "system", "integration", "unit")
+"""Directories of tests, those whose tests take longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slowest, so that no worker is left with them when the others are done."""
 
     def rank(item: pytest.Item) -> int:
-        directory = item.path.relative_to(DIRECTORY).parts[0]
-        return SLOWEST.index(directory) if directory in SLOWEST else len(SLOWEST)
+        return LEVELS.index(item.path.relative_to(DIRECTORY).parts[0])
 
     items.sort(key=rank)
 

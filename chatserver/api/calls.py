@@ -7,7 +7,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from chatserver.metrics import Metrics
+from chatserver.http.strangers import Strangers
 from chatserver.models import Principal
 from chatserver.services.budgets import Budgets
 from chatserver.services.conversations import ConversationService
@@ -20,7 +20,7 @@ from chatserver.services.revocations import RevocationService
 from chatserver.services.sessions import SessionService
 from chatserver.services.sync import SyncService
 from chatserver.settings import Settings
-from chatserver.strangers import Strangers
+from chatserver.telemetry.metrics import Metrics
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import aiohttp_cors
 from aiohttp import hdrs, web
 
-from chatserver.api.middlewares import X_REQUEST_ID
 from chatserver.api.parsing import IDEMPOTENCY_KEY
+from chatserver.http.problems import X_REQUEST_ID
 
 MAX_AGE = 600
 """Seconds for which a browser may remember what it was allowed."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import hdrs, web
 
-from chatserver.compression import GZIP, accepts_gzip
+from chatserver.http.compression import GZIP, accepts_gzip
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8881; --link: #0a58ca; }

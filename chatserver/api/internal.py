@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from chatserver.api.operations import METRICS, render_metrics
-from chatserver.metrics import Metrics
+from chatserver.telemetry.metrics import Metrics
 
 
 def create_internal_app(metrics: Metrics) -> web.Application:

@@ -1,8 +1,8 @@
-"""Fetches a JWKS document over HTTP, for `chatserver.jwks.KeySet`."""
+"""Fetches a JWKS document over HTTP, for `chatserver.auth.jwks.KeySet`."""
 
 from aiohttp import ClientSession
 
-from chatserver.jwks import MAX_KEY_SET_BYTES
+from chatserver.auth.jwks import MAX_KEY_SET_BYTES
 
 _HEADERS = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
 

@@ -11,13 +11,12 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from chatserver.api.calls import PRINCIPAL, REQUEST_ID
-from chatserver.api.problems import from_http, problem_response
-from chatserver.compression import compress
 from chatserver.errors import ChatError, Forbidden, InternalError
-from chatserver.metrics import Metrics
-from chatserver.origins import OriginPolicy
+from chatserver.http.compression import compress
+from chatserver.http.origins import OriginPolicy
+from chatserver.http.problems import X_REQUEST_ID, from_http, problem_response
+from chatserver.telemetry.metrics import Metrics
 
-X_REQUEST_ID = "X-Request-ID"
 NO_ROUTE = "none"
 """How metrics and logs call the route of a request that has none."""
 

@@ -10,11 +10,10 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import fields
 
 from chatserver.api.examples import EXAMPLES
-from chatserver.api.middlewares import X_REQUEST_ID
 from chatserver.api.parsing import IDEMPOTENCY_KEY
-from chatserver.api.problems import MEDIA_TYPE, problem
 from chatserver.api.routes import JSON, LINK, LOCATION, TEXT, Answer, Route
 from chatserver.errors import ChatError
+from chatserver.http.problems import MEDIA_TYPE, X_REQUEST_ID, problem
 from chatserver.schemas.base import Schema
 from chatserver.schemas.objects import ProblemSchema
 from chatserver.schemas.requests import EditBody, MessageBody

@@ -8,8 +8,8 @@ from marshmallow import fields, validate
 
 from chatserver.api.answers import json_response
 from chatserver.api.calls import Api, Call
-from chatserver.metrics import Metrics
 from chatserver.schemas.base import Boolean, Schema
+from chatserver.telemetry.metrics import Metrics
 
 
 class HealthSchema(Schema):

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from chatserver.origins import OriginPolicy
+from chatserver.http.origins import OriginPolicy
 from chatserver.settings import BUILT_IN_PAGE, Settings
 
 INDEX: Final = "index.html"

@@ -6,10 +6,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chatserver.api.calls import REQUEST_ID
-from chatserver.api.middlewares import X_REQUEST_ID
-from chatserver.api.problems import problem_response
 from chatserver.errors import RateLimited
-from chatserver.strangers import Strangers
+from chatserver.http.problems import X_REQUEST_ID, problem_response
+from chatserver.http.strangers import Strangers
 
 
 def priced(handler: Handler, strangers: Strangers, cost: float) -> Handler:

@@ -11,7 +11,6 @@ from typing import Final
 
 from chatserver.api import config, control, conversations, messages, operations, users
 from chatserver.api.calls import Handler
-from chatserver.api.problems import BadRequest, HeaderFieldsTooLarge, RequestTimeout
 from chatserver.errors import (
     Blocked,
     ChatError,
@@ -27,6 +26,7 @@ from chatserver.errors import (
     Unavailable,
     UnsupportedMedia,
 )
+from chatserver.http.problems import BadRequest, HeaderFieldsTooLarge, RequestTimeout
 from chatserver.schemas import objects, requests
 from chatserver.schemas.base import Schema
 from chatserver.schemas.notices import AcceptedSchema, NoticeBody

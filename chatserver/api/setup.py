@@ -15,12 +15,12 @@ from chatserver.api.operations import METRICS
 from chatserver.api.parsing import RequestParser
 from chatserver.api.prices import priced
 from chatserver.api.routes import ROUTES
-from chatserver.metrics import Metrics
-from chatserver.origins import OriginPolicy
+from chatserver.http.origins import OriginPolicy
+from chatserver.http.strangers import Strangers
 from chatserver.services.budgets import Budgets
 from chatserver.services.readiness import Readiness
 from chatserver.settings import Settings
-from chatserver.strangers import Strangers
+from chatserver.telemetry.metrics import Metrics
 
 
 def setup_api(

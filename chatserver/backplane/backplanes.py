@@ -12,8 +12,8 @@ from chatserver.backplane.redis_ledger import RedisLedger
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.backplane.redis_links import RedisLinks
 from chatserver.backplane.signatures import Signatures
-from chatserver.metrics import Metrics
 from chatserver.settings import Settings
+from chatserver.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)

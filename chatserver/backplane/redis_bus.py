@@ -17,10 +17,10 @@ import orjson
 import structlog
 from redis.asyncio.connection import AbstractConnection
 
+from chatserver.aio.tasks import end
 from chatserver.backplane.redis_channels import RedisChannels
 from chatserver.backplane.redis_others import Others
 from chatserver.backplane.signatures import SEPARATOR, Signatures, Verdict
-from chatserver.tasks import end
 
 CANARY_INTERVAL: Final = 0.5
 DEAF_AFTER: Final = 2.0

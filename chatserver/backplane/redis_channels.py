@@ -12,8 +12,8 @@ import structlog
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
+from chatserver.aio.tasks import end
 from chatserver.backplane.signatures import SEPARATOR
-from chatserver.tasks import end
 
 CONNECT_TIMEOUT: Final = 1.0
 RETRY_INTERVAL: Final = 0.25

@@ -11,7 +11,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 
 from chatserver.backplane import memory
 from chatserver.backplane.redis_calls import TIMEOUT, Batches, Client, RedisAway, RedisCalls, Script
-from chatserver.metrics import Metrics
+from chatserver.telemetry.metrics import Metrics
 
 RETRY_AFTER: Final = 1.0
 """What someone is told who was refused, when Redis did not say for how long, in seconds."""

@@ -16,7 +16,6 @@ from uuid import UUID
 import click
 from aiohttp import ClientError, ClientSession
 
-from chatserver import logs
 from chatserver.app import StartError
 from chatserver.dev.balancers import find_haproxy, haproxy_config
 from chatserver.dev.demo import LANDLORD, TENANT, prepare_demo
@@ -28,6 +27,7 @@ from chatserver.dev.redis import EmbeddedRedis, EmbeddedRedisError
 from chatserver.dev.server import DATABASE
 from chatserver.serving import RESERVE
 from chatserver.settings import Settings
+from chatserver.telemetry import logs
 
 HOST: Final = "127.0.0.1"
 START_TIMEOUT: Final = 60.0

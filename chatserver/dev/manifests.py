@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from chatserver.auth import issue
+from chatserver.auth.tokens import issue
 from chatserver.dev.demo import (
     DEMO_LISTINGS,
     DEMO_USERS,

@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import click
 
-from chatserver import logs
 from chatserver.app import StartError
 from chatserver.dev.demo import LANDLORD, TENANT, prepare_demo
 from chatserver.dev.manifests import chat_link, describe, write_manifest
 from chatserver.dev.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from chatserver.serving import serve
 from chatserver.settings import Settings
+from chatserver.telemetry import logs
 
 DATABASE: Final = "chat"
 

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from chatserver.realtime.rooms import conversation_room, presence_room
-from chatserver.realtime.server import ChatSocketServer
 from chatserver.realtime.sessions import Session
 from chatserver.services.typing import TypingService
+from chatserver.sio.adapter import conversation_room, presence_room
+from chatserver.sio.server import ChatSocketServer
 
 
 class JoinedRooms:

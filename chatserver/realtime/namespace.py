@@ -12,8 +12,8 @@ import marshmallow as ma
 import socketio  # type: ignore[import-untyped]
 import structlog
 
-from chatserver import logs
-from chatserver.deadlines import Deadlines
+from chatserver.aio.deadlines import Deadlines
+from chatserver.eio.handshakes import Environ
 from chatserver.errors import (
     ChatError,
     Forbidden,
@@ -25,13 +25,10 @@ from chatserver.errors import (
     Unavailable,
     UnknownEvent,
 )
-from chatserver.metrics import Metrics
+from chatserver.http.strangers import COUNTED_ADDRESS
 from chatserver.models import Principal
 from chatserver.realtime.handlers import Handler, in_turn
-from chatserver.realtime.handshakes import Environ
 from chatserver.realtime.joined import JoinedRooms
-from chatserver.realtime.rooms import user_room
-from chatserver.realtime.server import ChatSocketServer
 from chatserver.realtime.sessions import Session, handshake_token
 from chatserver.realtime.unread import LatestUnread
 from chatserver.schemas import requests
@@ -51,7 +48,10 @@ from chatserver.services.sessions import SessionService
 from chatserver.services.sync import SyncService
 from chatserver.services.typing import TypingService
 from chatserver.settings import Settings
-from chatserver.strangers import COUNTED_ADDRESS
+from chatserver.sio.adapter import user_room
+from chatserver.sio.server import ChatSocketServer
+from chatserver.telemetry import logs
+from chatserver.telemetry.metrics import Metrics
 
 MAX_TIMER: Final = timedelta(days=30)
 """A token that lives longer is looked at again after this time."""

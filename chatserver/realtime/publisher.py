@@ -23,12 +23,12 @@ from chatserver.events import (
     TypingChanged,
     UnreadChanged,
 )
-from chatserver.metrics import Metrics
-from chatserver.realtime.rooms import EVERYONE, conversation_room, presence_room, user_room
-from chatserver.realtime.server import ChatSocketServer
 from chatserver.schemas import events as dumps
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.schemas.objects import dump_conversation
+from chatserver.sio.adapter import EVERYONE, conversation_room, presence_room, user_room
+from chatserver.sio.server import ChatSocketServer
+from chatserver.telemetry.metrics import Metrics
 
 # So many events are sent before others of the loop have their turn.
 BURST: Final = 200

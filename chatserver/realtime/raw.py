@@ -8,15 +8,15 @@ from typing import ClassVar, Final
 
 from aiohttp import web
 
-from chatserver.realtime.answers import EngineError
-from chatserver.realtime.driver import PONG_MARK, WebSocket
-from chatserver.realtime.engine import EngineServer
-from chatserver.realtime.handshakes import environ_of, wants_websocket
-from chatserver.realtime.protocol import SERVICE_RESTART, Reason
+from chatserver.eio.handshakes import environ_of, wants_websocket
+from chatserver.eio.protocol import SERVICE_RESTART, Reason
+from chatserver.eio.responses import EngineError
+from chatserver.eio.server import EngineServer
+from chatserver.eio.session import EngineSocket
+from chatserver.eio.websocket import PONG_MARK, WebSocket
 from chatserver.realtime.raw_clients import RawClient
 from chatserver.realtime.raw_frames import Rewording
-from chatserver.realtime.server import ChatSocketServer
-from chatserver.realtime.sockets import EngineSocket
+from chatserver.sio.server import ChatSocketServer
 
 PATH: Final = "/ws/chat/{conversation_id}"
 

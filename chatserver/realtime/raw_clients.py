@@ -3,11 +3,9 @@
 import random
 from typing import TYPE_CHECKING, Any, Final
 
+from chatserver.eio.protocol import POLICY_VIOLATION, SERVICE_RESTART, Reason
+from chatserver.eio.session import EngineSocket
 from chatserver.errors import Forbidden
-from chatserver.realtime import packets
-from chatserver.realtime.packets import Packet
-from chatserver.realtime.peers import Peer
-from chatserver.realtime.protocol import POLICY_VIOLATION, SERVICE_RESTART, Reason
 from chatserver.realtime.raw_frames import (
     Reworded,
     Rewording,
@@ -15,10 +13,12 @@ from chatserver.realtime.raw_frames import (
     message_frame,
     read_frame,
 )
-from chatserver.realtime.sockets import EngineSocket
+from chatserver.sio import packets
+from chatserver.sio.client import Peer
+from chatserver.sio.packets import Packet
 
 if TYPE_CHECKING:
-    from chatserver.realtime.server import ChatSocketServer
+    from chatserver.sio.server import ChatSocketServer
 
 INTERNAL_ERROR: Final = 1011
 

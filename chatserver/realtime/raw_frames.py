@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import orjson
 
+from chatserver.eio.websocket import BINARY_MARK, frame_payload, text_frame
 from chatserver.errors import ChatError, InvalidPayload
-from chatserver.realtime.driver import BINARY_MARK, frame_payload, text_frame
-from chatserver.realtime.packets import EVENT_PREFIX, OrjsonCodec
 from chatserver.schemas.frames import FRAMES, with_conversation
 from chatserver.schemas.loaders import Loader
+from chatserver.sio.packets import EVENT_PREFIX, OrjsonCodec
 
 NO_EVENT: Final = "invalid_frame"
 """The event that a frame stands for which is none: the namespace knows no such event."""

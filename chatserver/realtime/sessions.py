@@ -6,9 +6,9 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 from uuid import UUID
 
+from chatserver.eio.handshakes import Environ
 from chatserver.errors import TOLD_GRACE
 from chatserver.models import Principal
-from chatserver.realtime.handshakes import Environ
 
 TOLERATED: Final = 20
 """So many events may come, too late to have been under way, of a socket that has to wait."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from chatserver.realtime.rooms import user_of, user_room
+from chatserver.sio.adapter import user_of, user_room
 
 # Events overtake each other by milliseconds, and come late by seconds when Redis was
 # away: only those who were told something lately need to be remembered, and of each

@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from chatserver.auth import MAX_TOKEN_ID_LENGTH, is_token_id
+from chatserver.auth.tokens import MAX_TOKEN_ID_LENGTH, is_token_id
 from chatserver.models import Revocation
 from chatserver.schemas.base import Schema, Timestamp, timestamp
 from chatserver.schemas.requests import UtcTimestamp

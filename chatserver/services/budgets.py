@@ -19,11 +19,11 @@ from chatserver.backplane.buckets import Buckets, Refusal
 from chatserver.backplane.redis_ledger import RedisLedger
 from chatserver.costs import CostSettings
 from chatserver.errors import RateLimited
-from chatserver.metrics import Metrics
 from chatserver.models import Principal, Role
 from chatserver.services.sync import SyncResult
 from chatserver.services.turns import AT_ONCE, Turns
 from chatserver.settings import RateLimitSettings
+from chatserver.telemetry.metrics import Metrics
 
 SETTLE_INTERVAL: Final = 1.0
 
@@ -52,7 +52,7 @@ Key = TypeVar("Key", bound=Hashable)
 class Budgets:
     """The budgets of all users and addresses, as one node knows them.
 
-    Addresses are blocks (`chatserver.proxies.address_block`), or empty for what cannot
+    Addresses are blocks (`chatserver.http.proxies.address_block`), or empty for what cannot
     be counted by its address.
     """
 

@@ -9,11 +9,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chatserver.aio.tasks import end
 from chatserver.db.engine import Database
 from chatserver.errors import Unavailable
 from chatserver.events import Event, HeadMoved, Publisher, UnreadChanged
 from chatserver.repositories import conversations, nodes
-from chatserver.tasks import end
 
 RETRY_INTERVAL: Final = 0.5
 

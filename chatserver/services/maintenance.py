@@ -7,8 +7,8 @@ import structlog
 
 from chatserver.db.engine import Database
 from chatserver.errors import Unavailable
-from chatserver.metrics import Metrics
 from chatserver.repositories import partitions, users
+from chatserver.telemetry.metrics import Metrics
 
 ATTEMPTS: Final = 10
 PAUSE: Final = 1.0

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import structlog
 
 from chatserver.errors import ChatError
-from chatserver.logs import ManyRecords
 from chatserver.models import Message
+from chatserver.telemetry.logs import ManyRecords
 
 
 class MessageLog:

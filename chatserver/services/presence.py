@@ -8,13 +8,13 @@ from uuid import UUID
 
 import structlog
 
+from chatserver.aio.batcher import Batcher
 from chatserver.backplane.leases import Leases, TooManyLeases
 from chatserver.db.engine import Database
 from chatserver.errors import NotFound, RateLimited, Unavailable
 from chatserver.events import PresenceChanged, Publisher
 from chatserver.models import Conversation, Presence, Principal
 from chatserver.repositories import conversations, users
-from chatserver.services.batcher import Batcher
 from chatserver.settings import PresenceSettings
 
 RETRY_AFTER: Final = 1.0

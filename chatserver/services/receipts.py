@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+from chatserver.aio.batcher import Batcher
 from chatserver.db.engine import Database
 from chatserver.errors import Forbidden, InvalidPayload, NotFound, Unavailable
 from chatserver.events import DeliveryReceipt, Event, Publisher, ReadReceipt, UnreadChanged
@@ -11,7 +12,6 @@ from chatserver.models import Principal
 from chatserver.repositories import receipts
 from chatserver.repositories.receipts import Cursors, Move, Moved, Owner
 from chatserver.services.access import access_conversation, access_message
-from chatserver.services.batcher import Batcher
 from chatserver.services.hints import HeadHints
 from chatserver.settings import WriterSettings
 

@@ -6,12 +6,12 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
-from chatserver.auth import TokenVerifier
+from chatserver.aio.batcher import Batcher
+from chatserver.auth.tokens import TokenVerifier
 from chatserver.db.engine import Database
 from chatserver.errors import Forbidden, Unauthorized
 from chatserver.models import Principal
 from chatserver.repositories import users
-from chatserver.services.batcher import Batcher
 from chatserver.services.revocations import RevocationService
 
 MAX_CACHED_USERS = 50_000

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from chatserver.aio.batcher import Batcher
 from chatserver.db.engine import Database
 from chatserver.errors import Unavailable
 from chatserver.events import Publisher, TypingChanged
 from chatserver.models import Principal
 from chatserver.repositories import conversations
 from chatserver.services.access import closed
-from chatserver.services.batcher import Batcher
 
 BELIEVED_FOR: Final = 5.0
 """Seconds for which a conversation stays open, or closed, without being looked up again."""

@@ -9,10 +9,10 @@ import asyncpg
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from chatserver.aio.batcher import Batcher
 from chatserver.db.engine import create_engine, describe, is_passing, unavailable
 from chatserver.errors import InternalError
 from chatserver.events import ConversationChanged, MessageSent, Publisher, UnreadChanged
-from chatserver.metrics import Metrics
 from chatserver.models import Message, MessageStatus
 from chatserver.repositories.appends import (
     Appended,
@@ -22,9 +22,9 @@ from chatserver.repositories.appends import (
     is_repeatable,
 )
 from chatserver.repositories.locks import list_locked
-from chatserver.services.batcher import Batcher
 from chatserver.services.hints import HeadHints
 from chatserver.settings import DatabaseSettings, WriterSettings
+from chatserver.telemetry.metrics import Metrics
 
 MAX_REPEATS = 5
 

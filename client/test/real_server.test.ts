@@ -1,5 +1,5 @@
 /**
- * Two people on the real server. `tests/client/test_real_server.py` starts one for it;
+ * Two people on the real server. `tests/system/client/test_real_server.py` starts one for it;
  * by hand: `CHAT_DEV_JSON=../.data/dev.json npm test` after `make run`.
  */
 

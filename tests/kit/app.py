@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 from aiohttp import web
 
 from chatserver.app import Node, create_node
-from chatserver.auth import issue
-from chatserver.connections import ConnectionRunner
+from chatserver.auth.tokens import issue
+from chatserver.http.connections import ConnectionRunner
 from chatserver.models import Role
 from tests.kit.services import connected, settings_for
 

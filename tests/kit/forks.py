@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["chatserver.cli", "chatserver.app", "tests.checker.faults"])
+_CONTEXT.set_forkserver_preload(["chatserver.cli", "chatserver.app", "tests.chaos.checker.faults"])
 
 
 class Fork:

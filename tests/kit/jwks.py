@@ -15,7 +15,7 @@ from jwt import PyJWS
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from chatserver.api.jwks_fetch import fetch_key_set
-from chatserver.jwks import Fetch
+from chatserver.auth.jwks import Fetch
 
 
 class SigningKey:

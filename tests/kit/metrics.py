@@ -6,7 +6,7 @@ from pathlib import Path
 from aioprometheus.collectors import Histogram
 
 import chatserver
-from chatserver.metrics import Metrics
+from chatserver.telemetry.metrics import Metrics
 
 OPERATIONS = Path(chatserver.__file__).parent.parent / "docs" / "operations.md"
 

@@ -19,7 +19,6 @@ from chatserver.backplane.memory import PresenceLeases, RateLimits
 from chatserver.db.engine import Database, create_engine
 from chatserver.db.host import HostTables
 from chatserver.events import Event
-from chatserver.metrics import Metrics
 from chatserver.models import Conversation, Message, Principal, Role
 from chatserver.services.conversations import ConversationService
 from chatserver.services.hints import HeadHints, UnreadHints
@@ -32,6 +31,7 @@ from chatserver.services.senders import SenderService
 from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
+from chatserver.telemetry.metrics import Metrics
 
 E = TypeVar("E")
 

@@ -1,0 +1,1 @@
+"""asyncio: tasks, deadlines and batches."""

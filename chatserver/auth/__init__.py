@@ -1,0 +1,1 @@
+"""Tokens: who calls, by which key."""

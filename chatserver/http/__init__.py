@@ -1,0 +1,1 @@
+"""Connections and requests of both edges: their bounds, addresses and origins."""

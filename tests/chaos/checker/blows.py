@@ -1,0 +1,248 @@
+"""What strikes processes: each kind of strike is a method of its name."""
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import asyncpg
+import orjson
+from aiohttp import ClientError, ClientTimeout
+from redis.exceptions import RedisError
+
+from tests.chaos.checker.doors import API, Keys
+from tests.chaos.checker.plans import Plan
+from tests.chaos.checker.servers import SECRET
+from tests.chaos.checker.site import Site
+from tests.chaos.checker.strikes import Strike
+from tests.kit.balancer import CARELESS
+from tests.kit.redis import redis_client
+from tests.kit.services import connected
+from tests.unit.realtime.wire import RawClient
+
+AGAIN = 0.05
+"""Seconds between two deeds of somebody who does harm."""
+
+CLOCK_ERROR = 3600
+"""Seconds by which a wrong clock is wrong, to one side or the other."""
+
+PARTITION_TIMEOUT = 30.0
+"""Seconds until a partition is gone, or there again: those who write may be in the way."""
+
+PAUSE = 0.3
+"""Seconds between two attempts at that."""
+
+TOO_MUCH = (
+    b"POST /api/chat/conversations HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n"
+    + bytes(500_000)
+)
+
+RUBBISH = (b"", b"\xff", b"{}", b"[1, 2", b'{"node": 7}', b"0" * 32 + b":9\n[[], []]\nrubbish",
+           b'{"method": "emit", "event": 5}')  # fmt: skip
+
+
+class Blows:
+    """Strikes overlap, but what is done to one process is done one at a time."""
+
+    def __init__(self, plan: Plan, site: Site) -> None:
+        self.is_over = False
+        """What has not begun yet does not happen any more."""
+        self._plan = plan
+        self._site = site
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def strike(self, strike: Strike) -> None:
+        """Break it, wait, and heal it. Raises ServerFailed when a server does."""
+        blow: Callable[[Strike], Awaitable[None]] = getattr(self, strike.kind)
+        await blow(strike)
+
+    # Nodes
+
+    async def kill_server(self, strike: Strike) -> None:
+        server = self._site.nodes[strike.node].server
+        async with self._turns[server.base_url]:
+            if not self.is_over:
+                server.kill()
+                await asyncio.sleep(strike.seconds)
+                await server.start(self._site.http)
+
+    async def stop_server(self, strike: Strike) -> None:
+        await self._restart(strike.node, strike.seconds)
+
+    async def roll_servers(self, strike: Strike) -> None:
+        """As an update does: one node after the other."""
+        for number in range(len(self._site.nodes)):
+            await self._restart((strike.node + number) % len(self._site.nodes), strike.seconds)
+
+    async def _restart(self, node: int, seconds: float, *, clock_error: int = 0) -> None:
+        server = self._site.nodes[node].server
+        async with self._turns[server.base_url]:
+            if not self.is_over:
+                await server.stop()
+                await asyncio.sleep(seconds)
+                await server.start(self._site.http, clock_error=clock_error)
+
+    async def wrong_clock(self, strike: Strike) -> None:
+        """It is right again after the next start, by whomever."""
+        is_ahead = int(strike.seconds * 1000) % 2
+        clock_error = CLOCK_ERROR if is_ahead else -CLOCK_ERROR
+        await self._restart(strike.node, 0.0, clock_error=clock_error)
+        await asyncio.sleep(strike.seconds)
+        server = self._site.nodes[strike.node].server
+        async with self._turns[server.base_url]:
+            if server.clock_error:
+                await server.stop()
+                await server.start(self._site.http)
+
+    # The balancer
+
+    async def careless_balancer(self, strike: Strike) -> None:
+        """It starts again, and gives each request to the next node: whoever polls begins anew."""
+        balancer = self._site.balancer
+        async with self._turns["balancer"]:
+            if balancer is not None and not self.is_over:
+                await balancer.start(CARELESS)
+                await asyncio.sleep(strike.seconds)
+                await balancer.start()
+
+    # PostgreSQL
+
+    async def restart_database(self, _: Strike) -> None:
+        postgres = self._site.postgres
+        async with self._turns["postgres"]:
+            if postgres is not None and not self.is_over:
+                await asyncio.to_thread(postgres.restart)
+
+    async def crash_database(self, strike: Strike) -> None:
+        postgres = self._site.postgres
+        async with self._turns["postgres"]:
+            if postgres is not None and not self.is_over:
+                await asyncio.to_thread(postgres.kill)
+                await asyncio.sleep(strike.seconds)
+                await asyncio.to_thread(postgres.start)
+
+    async def lock_rows(self, strike: Strike) -> None:
+        """Whoever changes a conversation waits, until no connection to PostgreSQL is free."""
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection = await asyncpg.connect(self._site.database_url.replace("+asyncpg", ""))
+            try:
+                await connection.execute("BEGIN; SELECT FROM chat.conversations FOR UPDATE")
+                await asyncio.sleep(strike.seconds)
+            finally:
+                connection.terminate()
+
+    async def no_partition(self, strike: Strike) -> None:
+        """This month's becomes the default one; then it is made as the product does it."""
+        async with self._turns["partition"]:
+            if not self.is_over:
+                name = f"messages_{datetime.now(UTC):%Y_%m}"
+                await self._until_done(_WITHOUT_PARTITION.format(name=name))
+                await asyncio.sleep(strike.seconds)
+                await self._until_done("SELECT chat.ensure_message_partitions()")
+
+    async def _until_done(self, statements: str) -> None:
+        """In one transaction, which is tried until nobody is in the way. Raises TimeoutError."""
+        async with asyncio.timeout(PARTITION_TIMEOUT):
+            while True:
+                with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    async with connected(self._site.database_url) as connection:
+                        await connection.execute(statements)
+                        return
+                await asyncio.sleep(PAUSE)
+
+    # Redis
+
+    async def crash_redis(self, strike: Strike) -> None:
+        redis = self._site.redis
+        async with self._turns["redis"]:
+            if redis is not None and not self.is_over:
+                await asyncio.to_thread(redis.kill)
+                await asyncio.sleep(strike.seconds)
+                await asyncio.to_thread(redis.start)
+
+    async def freeze_redis(self, strike: Strike) -> None:
+        redis = self._site.redis
+        async with self._turns["redis"]:
+            if redis is not None and not self.is_over:
+                redis.freeze()
+                await asyncio.sleep(strike.seconds)
+                redis.thaw()
+
+    async def poison(self, strike: Strike) -> None:
+        """On every channel something comes that nobody can make sense of."""
+        if self._site.redis is None:
+            return
+        with suppress(OSError, RedisError):
+            async with redis_client(self._site.redis) as client:
+                deadline = time.monotonic() + strike.seconds
+                while time.monotonic() < deadline:
+                    for channel in await client.pubsub_channels("chat:*"):
+                        for rubbish in RUBBISH:
+                            await client.publish(channel, rubbish)
+                    await asyncio.sleep(0.1)
+
+    # Clients
+
+    def _token(self, strike: Strike) -> str:
+        people = self._plan.people
+        person = people[int(strike.seconds * 1000) % len(people)]
+        return Keys(SECRET, []).token(person)
+
+    async def stop_reading(self, strike: Strike) -> None:
+        """Somebody asks for everything again and again, answers pings, and reads nothing."""
+        connect = "40" + orjson.dumps({"token": self._token(strike)}).decode()
+        with suppress(OSError, TimeoutError):
+            client = await RawClient.open(self._site.ports[strike.node], connect)
+            try:
+                async with asyncio.timeout(strike.seconds):
+                    while True:
+                        await client.send("3")
+                        await client.send('420["sync",{"limit":100}]')
+                        await asyncio.sleep(AGAIN)
+            finally:
+                client.close()
+
+    async def hang_up(self, strike: Strike) -> None:
+        """Somebody asks, and is gone before the answer is there."""
+        url = f"http://127.0.0.1:{self._site.ports[strike.node]}{API}/sync"
+        headers = {"Authorization": f"Bearer {self._token(strike)}"}
+        deadline = time.monotonic() + strike.seconds
+        rng = random.Random(self._plan.seed)
+        while time.monotonic() < deadline:
+            with suppress(OSError, ClientError, TimeoutError):
+                timeout = ClientTimeout(rng.uniform(0.001, 0.02))
+                await self._site.http.get(url, headers=headers, timeout=timeout)
+            await asyncio.sleep(AGAIN)
+
+    async def send_rubbish(self, strike: Strike) -> None:
+        """Somebody sends too much, and somebody else the half of a request."""
+        port = self._site.ports[strike.node]
+        with suppress(OSError, TimeoutError):
+            slow = await RawClient.open(port)
+            try:
+                await asyncio.get_running_loop().sock_sendall(slow.sock, b"\x81\xff" + bytes(4))
+                async with asyncio.timeout(strike.seconds):
+                    while True:
+                        _, writer = await asyncio.open_connection("127.0.0.1", port)
+                        writer.write(TOO_MUCH)
+                        await asyncio.sleep(AGAIN)
+                        writer.transport.abort()
+            finally:
+                slow.close()
+
+
+# Nothing is moved: who has an older snapshot of the database still finds all rows. The
+# conversations are locked first, as those who write do it, and detaching needs it.
+_WITHOUT_PARTITION = """
+    SET LOCAL lock_timeout = '1s';
+    LOCK TABLE chat.conversations IN SHARE ROW EXCLUSIVE MODE;
+    LOCK TABLE chat.messages IN ACCESS EXCLUSIVE MODE;
+    ALTER TABLE chat.messages DETACH PARTITION chat.messages_default;
+    ALTER TABLE chat.messages DETACH PARTITION chat.{name};
+    DROP TABLE chat.messages_default;
+    ALTER TABLE chat.{name} RENAME TO messages_default;
+    ALTER TABLE chat.messages ATTACH PARTITION chat.messages_default DEFAULT;
+"""

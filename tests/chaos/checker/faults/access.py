@@ -1,0 +1,64 @@
+"""Mistakes in who may see what; and a log that tells too much."""
+
+import sys
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from chatserver.models import Principal
+from chatserver.repositories import conversations
+from chatserver.repositories.conversations import Membership
+from chatserver.services import messages as message_service
+from chatserver.services.conversations import ConversationService
+from chatserver.services.messages import Draft, MessageService, Sent
+from chatserver.services.sessions import SessionService
+from tests.chaos.checker.faults.planting import fault, patch
+
+
+async def _any_conversation(connection: Any, _: Principal, conversation_id: UUID) -> Membership:
+    membership = await conversations.get_membership(connection, conversation_id)
+    assert membership is not None
+    return membership
+
+
+@fault(5)
+def history_of_anybody() -> None:
+    """History asks for no access."""
+    patch(message_service, "access_conversation", _any_conversation)
+
+
+@fault(5)
+def join_anything() -> None:
+    """Joining asks for no access; the answer is refused later, but the room is entered."""
+
+    async def allow(*_: Any) -> tuple[UUID, ...]:
+        return ()
+
+    patch(ConversationService, "join", allow)
+
+
+@fault(5)
+def text_in_log() -> None:
+    """Somebody was looking for a mistake and forgot a line."""
+    send = MessageService.send
+
+    async def send_and_log(
+        self: MessageService, principal: Principal, conversation_id: UUID, draft: Draft
+    ) -> Sent:
+        structlog.get_logger(__name__).info("sending", body=draft.content)
+        return await send(self, principal, conversation_id, draft)
+
+    patch(MessageService, "send", send_and_log)
+
+
+@fault(5)
+def token_in_log() -> None:
+    """The same with a token, past the logger that would take it out."""
+    authenticate = SessionService.authenticate
+
+    async def authenticate_and_log(self: SessionService, token: str | None) -> Principal:
+        sys.stderr.write(f"token {token}\n")
+        return await authenticate(self, token)
+
+    patch(SessionService, "authenticate", authenticate_and_log)

@@ -1,0 +1,44 @@
+"""Mistakes that leave something behind for each connection."""
+
+import asyncio
+import os
+from typing import Any
+
+from chatserver.realtime.namespace import ChatNamespace
+from tests.chaos.checker.faults.planting import fault, patch
+
+
+@fault(10)
+def leaking_sockets() -> None:
+    """The connection of every websocket stays open for ever."""
+    connect = ChatNamespace.on_connect
+
+    async def connect_and_keep(self: ChatNamespace, sid: str, *arguments: Any) -> None:
+        await connect(self, sid, *arguments)
+        peer = self._server.rooms_index.get_peer(sid)
+        if peer is not None and peer.socket.websocket is not None:
+            os.dup(peer.socket.websocket._transport.get_extra_info("socket").fileno())
+
+    patch(ChatNamespace, "on_connect", connect_and_keep)
+
+
+@fault(8, 10)
+def leaking_sessions() -> None:
+    """Nobody notices that a socket has gone."""
+
+    async def ignore(self: ChatNamespace, sid: str, reason: str) -> None: ...
+
+    patch(ChatNamespace, "on_disconnect", ignore)
+
+
+@fault(10)
+def leaking_tasks() -> None:
+    """Each connection leaves a task behind."""
+    connect = ChatNamespace.on_connect
+    tasks = []
+
+    async def connect_and_linger(self: ChatNamespace, *arguments: Any) -> None:
+        await connect(self, *arguments)
+        tasks.append(asyncio.create_task(asyncio.sleep(3600)))
+
+    patch(ChatNamespace, "on_connect", connect_and_linger)

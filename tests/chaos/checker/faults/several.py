@@ -1,0 +1,118 @@
+"""Mistakes that nobody notices as long as there is one node, or as long as none of them falls."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from chatserver.backplane.redis_bus import RedisBus
+from chatserver.backplane.redis_leases import RedisLeases
+from chatserver.errors import IdempotencyConflict
+from chatserver.models import Principal
+from chatserver.repositories import sync
+from chatserver.services.messages import Draft, MessageService, Sent
+from chatserver.services.sweeps import SweepService
+from chatserver.sio.cluster_adapter import SharedRooms
+from tests.chaos.checker.faults.planting import CHANCE, fault, in_append, in_text, patch
+
+YEAR = 365 * 24 * 3600.0
+
+
+@fault(3, nodes=3)
+def lost_between_nodes() -> None:
+    """One event in twenty does not get to the other nodes, and nobody is in doubt."""
+    publish = RedisBus.publish
+
+    def publish_mostly(self: RedisBus, channels: Collection[str], body: bytes) -> None:
+        if CHANCE.random() > 0.05:
+            publish(self, channels, body)
+
+    patch(RedisBus, "publish", publish_mostly)
+
+
+@fault(3, nodes=3)
+def own_echo() -> None:
+    """A node takes what it said itself for another node's."""
+
+    take = RedisBus._take
+
+    def take_any(self: RedisBus, channel: bytes, published: bytes) -> None:
+        own, self._own = self._own, b"nobody"
+        take(self, channel, published)
+        self._own = own
+
+    patch(RedisBus, "_take", take_any)
+
+
+@fault(3, around="crash_redis", nodes=3)
+def no_sweep() -> None:
+    """Nobody looks for what Redis did not carry."""
+    patch(SweepService, "doubt", lambda *_: None)
+
+
+@fault(8, around="kill_server", nodes=3)
+def leases_for_ever() -> None:
+    """A socket's lease ends when it closes, not when its node is killed."""
+    acquire, renew = RedisLeases.acquire, RedisLeases.renew
+
+    async def acquire_for_ever(
+        self: RedisLeases, user_id: UUID, socket_id: str, ttl: float, cap: int = 0
+    ) -> bool:
+        return await acquire(self, user_id, socket_id, YEAR, cap)
+
+    async def renew_for_ever(self: RedisLeases, sockets: Any, ttl: float) -> None:
+        await renew(self, sockets, YEAR)
+
+    patch(RedisLeases, "acquire", acquire_for_ever)
+    patch(RedisLeases, "renew", renew_for_ever)
+
+
+@fault(8, nodes=3)
+def presence_stays_here() -> None:
+    """That somebody came or went is told to the sockets of one node alone."""
+    emit = SharedRooms.emit_now
+
+    def emit_some(self: SharedRooms, event: str, *arguments: Any, **options: Any) -> int:
+        send = self.emit_local if event == "presence" else emit.__get__(self)
+        return send(event, *arguments, **options)
+
+    patch(SharedRooms, "emit_now", emit_some)
+
+
+@fault(1, 2, nodes=3)
+def keys_in_memory() -> None:
+    """Each node remembers the keys that it has seen, and does not ask the database."""
+    in_append(
+        ("AND client_msg_id = i.client_msg_id", "AND false"),
+        (
+            "AND client_msg_id IS NOT NULL\n",
+            "AND client_msg_id IS NOT NULL ON CONFLICT DO NOTHING\n",
+        ),
+    )
+    send = MessageService.send
+    seen: dict[Any, tuple[Draft, asyncio.Task[Sent]]] = {}
+
+    async def send_once(
+        self: MessageService, principal: Principal, conversation_id: UUID, draft: Draft
+    ) -> Sent:
+        sending = send(self, principal, conversation_id, draft)
+        if draft.client_msg_id is None:
+            return await sending
+        key = (principal.user_id, conversation_id, draft.client_msg_id)
+        if key in seen:
+            sending.close()
+        else:
+            seen[key] = draft, asyncio.ensure_future(sending)
+        first, task = seen[key]
+        if first != draft:
+            raise IdempotencyConflict
+        return await asyncio.shield(task)
+
+    patch(MessageService, "send", send_once)
+
+
+@fault(3, 9, around="no_partition", nodes=3)
+def strays_unread() -> None:
+    """Sync takes what lies in no monthly partition for something else."""
+    stray = "m.tableoid::regclass::text = 'chat.messages_default'"
+    in_text(sync, "_CHANGES", "AND m.seq > h.seq", f"AND m.seq > h.seq AND NOT {stray}")

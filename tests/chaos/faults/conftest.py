@@ -1,0 +1,37 @@
+"""A cluster for each module, and a crowd of its own for each test.
+
+They live in the module's loop, and so must the tests:
+pytestmark = pytest.mark.asyncio(loop_scope="module").
+"""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.chaos.faults import witnesses
+from tests.chaos.faults.crowd import Crowd, running_crowd
+from tests.chaos.faults.sites import Site, running_site
+from tests.kit.postgres import Databases
+
+
+@pytest.fixture(autouse=True)
+def _watched() -> Iterator[None]:
+    with witnesses.watching():
+        yield
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    """Every test leaves it healed, with all nodes running."""
+    directory = tmp_path_factory.mktemp("site")
+    async with databases.migrated() as url, running_site(url, directory) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def crowd(site: Site) -> AsyncIterator[Crowd]:
+    async with running_crowd(site) as running:
+        yield running

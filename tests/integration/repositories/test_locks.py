@@ -1,0 +1,42 @@
+"""Rows that somebody else holds: which messages of a batch need them."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from uuid_utils.compat import uuid7
+
+from chatserver.repositories.locks import list_locked
+from tests.integration.repositories.test_appends import connection, new, node
+from tests.kit.services import Node, connected
+
+__all__ = ["connection", "node"]
+
+
+@pytest.mark.parametrize("table", ["conversations", "participants", "unread_totals"])
+async def test_messages_for_which_a_row_is_locked_are_told_from_others(
+    node: Node, connection: asyncpg.Connection, database_url: str, table: str
+) -> None:
+    held, free = await node.add_chat(), await node.add_chat()
+    key, value = {
+        "conversations": ("id", held.id),
+        "participants": ("user_id", held.owner.user_id),
+        "unread_totals": ("user_id", held.owner.user_id),
+    }[table]
+    to_owner, to_client, elsewhere, nowhere = batch = [
+        new(held, held.client),
+        new(held, held.owner),
+        new(free, free.client),
+        new(uuid7(), held.client),
+    ]
+    async with connected(database_url) as holder:
+        await holder.execute("BEGIN")
+        await holder.execute(f"SELECT FROM chat.{table} WHERE {key} = $1 FOR NO KEY UPDATE", value)
+        async with asyncio.timeout(10):
+            found = await list_locked(connection, batch)
+        assert found - {to_client.id} == {to_owner.id}
+        # Whoever sends needs no counter of their own.
+        assert (to_client.id in found) == (table == "conversations")
+        assert await list_locked(connection, [elsewhere, nowhere]) == set()
+        await holder.execute("ROLLBACK")
+    assert await list_locked(connection, batch) == set()
