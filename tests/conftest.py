@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from chatserver.dev.postgres import EmbeddedPostgres
 from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.postgres import Databases, running_postgres
+from tests.kit.virtual_time import REAL_TIME, VIRTUAL_TIME, LoopFactories, connect_in_memory
 
 # A machine that stands still makes neither a test nor what is drawn for it slow.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,6 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LEVELS.index(item.path.relative_to(DIRECTORY).parts[0])
 
     items.sort(key=rank)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Function) -> LoopFactories:
+    """Virtual time for what asks for it by `@pytest.mark.virtual_time`."""
+    return VIRTUAL_TIME if item.get_closest_marker("virtual_time") else REAL_TIME
+
+
+@pytest.fixture(autouse=True)
+def _in_memory_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect_in_memory(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,8 @@
 """Typing: told to the room, and taken back when the socket leaves or is gone."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import wraps
-from typing import Any
 from uuid import UUID, uuid4
 
-import async_solipsism  # type: ignore[import-untyped]
 import pytest
 
 from chatserver.db.engine import Database, create_engine
@@ -19,18 +15,6 @@ NOBODY = "postgresql://chat@127.0.0.1:1/chat"
 
 ME = principal(uuid4())
 HERE, THERE = uuid4(), uuid4()
-
-
-def on_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Runs `test` on a clock that moves when nothing else can happen."""
-
-    @wraps(test)
-    def run() -> None:
-        with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
-            runner.run(test())
-
-    del run.__wrapped__  # pytest would see a coroutine
-    return run
 
 
 class Room:
@@ -48,7 +32,7 @@ class Room:
         return [(each.conversation_id, each.is_typing) for each in self.publisher.of(TypingChanged)]
 
 
-@on_virtual_time
+@pytest.mark.virtual_time
 async def test_the_room_is_told_of_a_flood_once() -> None:
     room = Room()
     for _ in range(100):
@@ -63,7 +47,7 @@ async def test_the_room_is_told_of_a_flood_once() -> None:
     assert room.told[2:] == [(THERE, True), (HERE, True)]
 
 
-@on_virtual_time
+@pytest.mark.virtual_time
 async def test_who_goes_on_typing_is_told_of_once_in_three_seconds() -> None:
     room = Room()
     for _ in range(100):
@@ -72,7 +56,7 @@ async def test_who_goes_on_typing_is_told_of_once_in_three_seconds() -> None:
     assert room.told == [(HERE, True)] * 4  # after 0, 3, 6 and 9 s
 
 
-@on_virtual_time
+@pytest.mark.virtual_time
 async def test_who_stopped_meanwhile_is_told_of_only_when_typing_again() -> None:
     room = Room()
     for is_typing in (True, False, True, False):
@@ -83,7 +67,7 @@ async def test_who_stopped_meanwhile_is_told_of_only_when_typing_again() -> None
     assert room.told[2:] == [(HERE, True)]
 
 
-@on_virtual_time
+@pytest.mark.virtual_time
 async def test_what_is_due_of_a_socket_that_is_gone_is_not_told() -> None:
     room = Room()
     await room.types()
@@ -140,7 +124,7 @@ async def test_who_stopped_or_never_typed_has_nothing_to_take_back() -> None:
     assert room.told == []
 
 
-@on_virtual_time
+@pytest.mark.virtual_time
 async def test_nothing_is_kept_of_sockets_that_are_gone_or_quiet() -> None:
     room = Room()
     for number in range(100):

@@ -11,7 +11,8 @@ import structlog
 
 from chatserver.aio.batcher import Batcher
 from chatserver.errors import NotFound, Unavailable
-from tests.kit.stalls import again_after_a_stall
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Flushes:
@@ -43,7 +44,6 @@ def group(
     *,
     max_batch: int = 100,
     max_waiting: int = 100,
-    timeout: float = 5,
     keyed: bool = False,
     turns: int = 0,
 ) -> Batcher[Any, Any]:
@@ -57,7 +57,7 @@ def group(
         after=flushes.publish,
         max_batch=max_batch,
         max_waiting=max_waiting,
-        timeout=timeout,
+        timeout=5,
     )
 
 
@@ -208,11 +208,10 @@ async def test_too_many_waiting_are_refused_at_once_and_those_who_wait_are_serve
     assert await commit.submit("d") == "d!"
 
 
-@again_after_a_stall()
 async def test_a_flush_that_takes_too_long_is_unavailable_and_the_next_one_waits_for_it() -> None:
     flushes = Flushes()
     flushes.gate.clear()
-    commit = group(flushes, timeout=0.05)
+    commit = group(flushes)
     tasks = submit(commit, "a")
     await settle()
     tasks += submit(commit, "b")

@@ -5,7 +5,6 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-import async_solipsism  # type: ignore[import-untyped]
 import pytest
 from aiohttp import web
 
@@ -229,19 +228,15 @@ class Reader:
         self.is_given_up = True
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize(("rate", "is_given_up"), [(0, True), (0.5, True), (1.1, False)])
-def test_who_takes_the_least_rate_is_kept_for_as_long_as_it_takes(
+async def test_who_takes_the_least_rate_is_kept_for_as_long_as_it_takes(
     rate: float, is_given_up: bool
 ) -> None:
     reader, unread = Reader(10**6), UnreadAnswers(10.0, lambda: None)
-
-    async def take() -> None:
-        unread.watch(reader)
-        for _ in range(40):
-            await asyncio.sleep(1)
-            reader.size -= int(rate * LEAST_RATE)
-
-    with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:  # virtual time
-        runner.run(take())
+    unread.watch(reader)
+    for _ in range(40):
+        await asyncio.sleep(1)
+        reader.size -= int(rate * LEAST_RATE)
     assert reader.is_given_up is is_given_up
     assert len(unread) == (0 if is_given_up else 1)
