@@ -3,6 +3,9 @@
 Services publish an event after the commit that it tells of; `chatserver.realtime`
 turns it into rooms and payloads. Publishing is a hint: PostgreSQL is the truth,
 and a client that misses an event finds out by `rev` and asks `sync`.
+
+`member_ids` are those who were in the conversation when the change was committed: of
+people nobody else may be told of it, whatever rooms their sockets are in by then.
 """
 
 from collections.abc import Mapping
@@ -16,39 +19,43 @@ from chatserver.models import Conversation, Message, Presence, Unread
 
 @dataclass(frozen=True, slots=True)
 class MessageSent:
-    """To every device of both participants, once each, the sender's included."""
+    """To every device of every member, once each, the sender's included."""
 
     message: Message
-    participants: tuple[UUID, ...]
+    member_ids: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MessageUpdated:
     message: Message
-    participants: tuple[UUID, ...]
+    member_ids: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MessageDeleted:
     message: Message
-    participants: tuple[UUID, ...]
+    member_ids: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationChanged:
-    """It was created, archived or closed; each participant gets their own view."""
+    """It was created, archived or closed; each of these users gets their own view."""
 
     views: Mapping[UUID, Conversation]
 
 
 @dataclass(frozen=True, slots=True)
 class TypingChanged:
-    """To the conversation's room, but not to the sockets of the one who is typing."""
+    """To the conversation's room, but not to the sockets of the one who is typing.
+
+    `member_ids` as of some seconds ago; None: not known, the database is away.
+    """
 
     conversation_id: UUID
     user_id: UUID
     is_typing: bool
     timestamp: datetime
+    member_ids: tuple[UUID, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ class DeliveryReceipt:
     delivered_to: UUID
     delivered_at: datetime
     rev: int
-    participants: tuple[UUID, ...]
+    member_ids: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ class ReadReceipt:
     read_by: UUID
     read_at: datetime
     rev: int
-    participants: tuple[UUID, ...]
+    member_ids: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +124,15 @@ class UnreadChanged:
 
 @dataclass(frozen=True, slots=True)
 class HeadMoved:
-    """A hint that something may have been missed; with `is_local` on this node alone."""
+    """A hint that something may have been missed; with `is_local` on this node alone.
+
+    `member_ids` are those of the members who are to be told.
+    """
 
     conversation_id: UUID
     last_seq: int
     rev: int
-    participants: tuple[UUID, ...]
+    member_ids: tuple[UUID, ...]
     is_local: bool = False
 
 

@@ -94,7 +94,7 @@ class SocketPublisher:
             self._log.exception("publish_failed", kind=type(event).__name__)
 
     def _message_sent(self, event: MessageSent) -> None:
-        users = event.participants
+        users = event.member_ids
         if users[-1] == event.message.sender_id:
             # The recipient last: other nodes then get their `unread` along with it.
             users = users[::-1]
@@ -103,10 +103,10 @@ class SocketPublisher:
         self._metrics.message_delivered(max(age, 0.0))
 
     def _message_updated(self, event: MessageUpdated) -> None:
-        self._to_users("message_updated", self._encoder.encode(event.message), event.participants)
+        self._to_users("message_updated", self._encoder.encode(event.message), event.member_ids)
 
     def _message_deleted(self, event: MessageDeleted) -> None:
-        self._to_users("message_deleted", self._encoder.encode(event.message), event.participants)
+        self._to_users("message_deleted", self._encoder.encode(event.message), event.member_ids)
 
     def _conversation_changed(self, event: ConversationChanged) -> None:
         for user_id, view in event.views.items():
@@ -128,17 +128,17 @@ class SocketPublisher:
         )
 
     def _delivery_receipt(self, event: DeliveryReceipt) -> None:
-        self._to_users("delivery_receipt", dumps.dump_delivery_receipt(event), event.participants)
+        self._to_users("delivery_receipt", dumps.dump_delivery_receipt(event), event.member_ids)
 
     def _read_receipt(self, event: ReadReceipt) -> None:
-        self._to_users("read_receipt", dumps.dump_read_receipt(event), event.participants)
+        self._to_users("read_receipt", dumps.dump_read_receipt(event), event.member_ids)
 
     def _unread_changed(self, event: UnreadChanged) -> None:
         self._emitter(event)("unread", dumps.dump_unread(event), [user_room(event.user_id)])
 
     def _head_moved(self, event: HeadMoved) -> None:
         self._metrics.resync_hint()
-        rooms = [user_room(user) for user in event.participants]
+        rooms = [user_room(user) for user in event.member_ids]
         self._emitter(event)("head", dumps.dump_head(event), rooms)
 
     def _emitter(self, event: UnreadChanged | HeadMoved) -> Callable[[str, Any, list[str]], int]:

@@ -70,17 +70,6 @@ async def list_memberships(
     return [Membership(*row) for row in rows]
 
 
-_LIST_CLOSED = text("""
-    SELECT id FROM chat.conversations WHERE id = ANY (:ids) AND NOT is_active
-""")
-
-
-async def list_closed(connection: AsyncConnection, conversation_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the conversations that take no more messages."""
-    rows = await connection.execute(_LIST_CLOSED, {"ids": list(conversation_ids)})
-    return {row.id for row in rows}
-
-
 async def lock(connection: AsyncConnection, conversation_id: UUID) -> Membership | None:
     """Lock the conversation until the end of the transaction: its numbers stand still."""
     row = (await connection.execute(_LOCK, {"id": conversation_id})).one_or_none()

@@ -147,7 +147,7 @@ def _events(before: Cursors, move: Move, moved: Moved) -> Iterator[Event]:
             delivered_to=move.user_id,
             delivered_at=moved.at,
             rev=move.delivered_rev,
-            participants=before.participants,
+            member_ids=before.participants,
         )
     if move.read_seq > before.read_seq and moved.read_id:
         yield ReadReceipt(
@@ -157,7 +157,7 @@ def _events(before: Cursors, move: Move, moved: Moved) -> Iterator[Event]:
             read_by=move.user_id,
             read_at=moved.at,
             rev=move.read_rev,
-            participants=before.participants,
+            member_ids=before.participants,
         )
     if moved.total_unread_count is not None and moved.unread_version is not None:
         yield UnreadChanged(

@@ -165,12 +165,12 @@ class SweepService:
                     conversation_id=head.id,
                     last_seq=head.last_seq,
                     rev=head.rev,
-                    participants=tuple(user for user in head.participants if user in here),
+                    member_ids=tuple(user for user in head.participants if user in here),
                     is_local=True,
                 )
                 for head in await nodes.list_changed(connection, users, begin)
             ]
-            holders = [(user, head.conversation_id) for head in heads for user in head.participants]
+            holders = [(user, head.conversation_id) for head in heads for user in head.member_ids]
             return heads, await nodes.list_unread(connection, holders)
 
 

@@ -10,14 +10,15 @@ from uuid import UUID
 
 from chatserver.aio.batcher import Batcher
 from chatserver.db.engine import Database
-from chatserver.errors import Unavailable
+from chatserver.errors import ChatError, NotFound, Unavailable
 from chatserver.events import Publisher, TypingChanged
 from chatserver.models import Principal
 from chatserver.repositories import conversations
-from chatserver.services.access import closed
+from chatserver.repositories.conversations import Membership
+from chatserver.services.access import closed, may_access
 
 BELIEVED_FOR: Final = 5.0
-"""Seconds for which a conversation stays open, or closed, without being looked up again."""
+"""Seconds for which a conversation is taken to be as it was when it was looked up."""
 
 CONVERSATIONS_AT_ONCE: Final = 1000
 MAX_KNOWN: Final = 20_000
@@ -59,10 +60,10 @@ class TypingService:
         self._publisher = publisher
         self._believed_for = believed_for
         self._typing: dict[str, dict[UUID, _Place]] = {}
-        # When each was looked up, the longest ago first, and whether it was closed.
-        self._known: OrderedDict[UUID, tuple[float, bool]] = OrderedDict()
-        self._look_ups = Batcher[UUID, bool](
-            self._are_closed,
+        # When each was looked up, the longest ago first, and how it was.
+        self._known: OrderedDict[UUID, tuple[float, Membership | None]] = OrderedDict()
+        self._look_ups = Batcher[UUID, Membership | None](
+            self._look_up,
             max_batch=CONVERSATIONS_AT_ONCE,
             max_waiting=MAX_KNOWN,
             timeout=LOOK_UP_TIMEOUT,
@@ -73,11 +74,16 @@ class TypingService:
     ) -> None:
         """Tell the room. The caller has seen to it that the socket has joined it.
 
-        Raises Forbidden in a closed conversation, where the socket types no more.
+        Raises Forbidden in a closed conversation, and NotFound in one that is no longer
+        the caller's: there the socket types no more.
         """
-        if await self._is_closed(conversation_id):
-            self.left(principal, conversation_id, socket_id)
-            raise closed()
+        membership = await self._get_membership(conversation_id)
+        if membership is not None:
+            try:
+                _check(principal, membership)
+            except ChatError:
+                self.left(principal, conversation_id, socket_id)
+                raise
         if not is_typing:
             self.left(principal, conversation_id, socket_id)
             return
@@ -126,25 +132,27 @@ class TypingService:
         elif not place.is_told:
             self._forget(socket_id, conversation_id)
 
-    async def _is_closed(self, conversation_id: UUID) -> bool:
-        looked_at, is_closed = self._known.get(conversation_id, (None, False))
+    async def _get_membership(self, conversation_id: UUID) -> Membership | None:
+        """As it was a moment ago; None where the database was always away."""
+        looked_at, membership = self._known.get(conversation_id, (None, None))
         if looked_at is not None and time.monotonic() < looked_at + self._believed_for:
-            return is_closed
+            return membership
         try:
             return await self._look_ups.submit(conversation_id)
         except Unavailable:
-            return is_closed
+            return membership
 
-    async def _are_closed(self, conversation_ids: list[UUID]) -> list[bool | Exception]:
+    async def _look_up(self, conversation_ids: list[UUID]) -> list[Membership | Exception | None]:
         async with self._database.reads() as connection:
-            found = await conversations.list_closed(connection, conversation_ids)
+            found = await conversations.list_memberships(connection, conversation_ids)
+        by_id = {membership.id: membership for membership in found}
         now = time.monotonic()
         for conversation_id in conversation_ids:
-            self._known[conversation_id] = now, conversation_id in found
+            self._known[conversation_id] = now, by_id.get(conversation_id)
             self._known.move_to_end(conversation_id)
         while len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
-        return [conversation_id in found for conversation_id in conversation_ids]
+        return [by_id.get(conversation_id) for conversation_id in conversation_ids]
 
     def _forget(self, socket_id: str, conversation_id: UUID) -> None:
         places = self._typing[socket_id]
@@ -153,11 +161,20 @@ class TypingService:
             del self._typing[socket_id]
 
     def _publish(self, principal: Principal, conversation_id: UUID, is_typing: bool) -> None:
+        _, membership = self._known.get(conversation_id, (None, None))
         self._publisher.publish(
             TypingChanged(
                 conversation_id=conversation_id,
                 user_id=principal.user_id,
                 is_typing=is_typing,
                 timestamp=datetime.now(UTC),
+                member_ids=None if membership is None else membership.participants,
             )
         )
+
+
+def _check(principal: Principal, membership: Membership) -> None:
+    if not may_access(principal, membership):
+        raise NotFound
+    if not membership.is_active:
+        raise closed()

@@ -126,7 +126,7 @@ async def test_a_hint_is_for_those_who_know_of_it(node: Node, opened: Opened) ->
         (head,) = node.publisher.of(HeadMoved)
         async with node.database.transaction() as connection:
             (changed,) = await nodes.list_changed(connection, people, 0)
-        assert list(head.participants) == list(changed.participants) == expected
+        assert list(head.member_ids) == list(changed.participants) == expected
         await node.send(opened.client, opened.id)
 
 

@@ -103,7 +103,7 @@ async def test_an_edit_replaces_the_text_and_keeps_what_it_was(node: Node, chat:
     assert not kept.is_delete
     (event,) = node.publisher.of(MessageUpdated)
     assert event.message == edited
-    assert set(event.participants) == {each.user_id for each in chat.people}
+    assert set(event.member_ids) == {each.user_id for each in chat.people}
     assert await find_faults(node.database) == {}
 
 

@@ -53,10 +53,10 @@ async def test_delivered_and_read_move_a_cursor_and_tell_both(node: Node, chat: 
     people = (chat.client.user_id, chat.owner.user_id)
     assert isinstance(delivery, DeliveryReceipt)
     assert (delivery.seq, delivery.rev, delivery.message_id) == (6, 11, messages[5].id)
-    assert (delivery.delivered_to, delivery.participants) == (chat.owner.user_id, people)
+    assert (delivery.delivered_to, delivery.member_ids) == (chat.owner.user_id, people)
     assert isinstance(read, ReadReceipt)
     assert (read.seq, read.rev, read.message_id) == (4, 12, messages[3].id)
-    assert (read.read_by, read.participants) == (chat.owner.user_id, people)
+    assert (read.read_by, read.member_ids) == (chat.owner.user_id, people)
     assert isinstance(unread, UnreadChanged)
     assert unread == UnreadChanged(chat.owner.user_id, chat.id, 6, 6, unread.version)
     assert await find_faults(node.database) == {}

@@ -45,7 +45,7 @@ async def test_a_message_is_stored_and_told_to_both(node: Node, chat: Chat) -> N
     assert await node.messages.get(chat.owner, message.id) == message
     (event,) = node.publisher.of(MessageSent)
     assert event.message == message
-    assert event.participants == (chat.client.user_id, chat.owner.user_id)
+    assert event.member_ids == (chat.client.user_id, chat.owner.user_id)
     (unread,) = node.publisher.of(UnreadChanged)
     assert (unread.user_id, unread.unread_count) == (chat.owner.user_id, 1)
 

@@ -107,7 +107,7 @@ async def test_both_are_told_where_both_are_here(here: Swept) -> None:
     here.heads()
     await here.sweeps.tick()
     (head,) = here.heads()
-    assert set(head.participants) == here.users
+    assert set(head.member_ids) == here.users
 
 
 async def test_a_change_that_was_committed_a_moment_before_the_doubt_counts(

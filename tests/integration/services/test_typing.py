@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from chatserver.db.engine import Database, create_engine
-from chatserver.errors import Forbidden
+from chatserver.errors import Forbidden, NotFound
 from chatserver.events import TypingChanged
 from chatserver.services.typing import REPEAT_AFTER, TypingService
 from tests.kit.services import Node, RecordingPublisher, principal
@@ -141,7 +141,7 @@ async def test_nobody_types_in_a_closed_conversation(node: Node) -> None:
     chat, other = await node.add_chat(), await node.add_chat()
     typing = TypingService(node.database, node.publisher, believed_for=0.0)
     for each in (chat, other):
-        await typing.set_typing(chat.client, each.id, "a", is_typing=True)
+        await typing.set_typing(each.client, each.id, "a", is_typing=True)
     await node.sql("UPDATE chat.conversations SET is_active = false WHERE id = :id", id=chat.id)
     node.publisher.clear()
     for is_typing in (True, False):
@@ -150,9 +150,17 @@ async def test_nobody_types_in_a_closed_conversation(node: Node) -> None:
     # What the room was told before is taken back, once.
     (event,) = node.publisher.of(TypingChanged)
     assert (event.conversation_id, event.is_typing) == (chat.id, False)
-    await typing.set_typing(chat.client, other.id, "a", is_typing=True)
+    assert event.member_ids == tuple(person.user_id for person in chat.people)
+    await typing.set_typing(other.client, other.id, "a", is_typing=True)
     await node.sql("UPDATE chat.conversations SET is_active = true")
     await typing.set_typing(chat.client, chat.id, "a", is_typing=True)
+
+
+async def test_a_stranger_whose_socket_is_still_in_the_room_types_no_more(node: Node) -> None:
+    chat, stranger = await node.add_chat(), await node.add_user()
+    with pytest.raises(NotFound):
+        await node.typing.set_typing(stranger, chat.id, "a", is_typing=True)
+    assert node.publisher.of(TypingChanged) == []
 
 
 async def test_who_goes_on_typing_asks_the_database_no_more(node: Node) -> None:

@@ -36,7 +36,7 @@ def event_to_outsider() -> None:
         users = [room[5:] for room in self._server.rooms_index._members if room[:5] == "user:"]
         if not isinstance(event, MessageSent) or CHANCE.random() > 0.1 or not users:
             return [event]
-        return [replace(event, participants=(*event.participants, UUID(CHANCE.choice(users))))]
+        return [replace(event, member_ids=(*event.member_ids, UUID(CHANCE.choice(users))))]
 
     before_sending(leak)
 
