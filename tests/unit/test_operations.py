@@ -51,9 +51,8 @@ def logged(source: str) -> Iterator[tuple[str, str]]:
 def events_of_the_code() -> dict[str, set[str]]:
     """The levels of each event; `log` where the level depends."""
     found: dict[str, set[str]] = {}
-    for path in set(PACKAGE.rglob("*.py")) - {
-        PACKAGE / "telemetry" / "logs.py"
-    }:  # which passes them on
+    passing_on = PACKAGE / "telemetry" / "logs.py"
+    for path in set(PACKAGE.rglob("*.py")) - {passing_on}:
         for event, level in logged(path.read_text("utf-8")):
             found.setdefault(event, set()).add(level)
     return found
