@@ -1,8 +1,9 @@
-"""The commands: `chatserver dev`, `cluster`, `serve`, `migrate`, `token`."""
+"""The commands: `chatserver dev`, `cluster`, `serve`, `migrate`, `config`, `token`."""
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
@@ -17,8 +18,8 @@ from chatserver.db.engine import one_line
 from chatserver.db.migrations import upgrade
 from chatserver.models import Role
 from chatserver.serving import serve as serve_node
-from chatserver.setting_sources import SettingsError
-from chatserver.settings import Environment, Settings
+from chatserver.settings import Settings, SettingsError, read_settings
+from chatserver.settings.listing import list_settings
 from chatserver.telemetry import logs
 
 DEFAULT_PORT = 8080
@@ -30,12 +31,19 @@ def main() -> None:
     """The chat server that rental marketplaces put beside their own application."""
 
 
+config_option = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Settings in TOML, read after the server's own; the environment wins over it.",
+)  # fmt: skip
+
+
 @main.command()
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
-def serve(host: str | None, port: int | None) -> None:
+@config_option
+def serve(host: str | None, port: int | None, config_file: Path | None) -> None:
     """Serve one production node."""
-    settings = _load("production", {"server.host": host, "server.port": port})
+    settings = _load(config_file, {"server.host": host, "server.port": port})
     logs.configure(settings.logging)
     _run(serve_node(settings))
 
@@ -76,11 +84,23 @@ def cluster(nodes: int, port: int, data_dir: Path) -> None:
 
 
 @main.command()
-def migrate() -> None:
+@config_option
+def migrate(config_file: Path | None) -> None:
     """Bring the database up to date."""
-    settings = _load("production", {})
+    settings = _load(config_file, {})
     logs.configure(settings.logging)
     _run(_upgrade(settings.database.url))
+
+
+@main.command()
+@config_option
+def config(config_file: Path | None) -> None:
+    """Print every setting that `serve` would have, and where it is from. Secrets are hidden."""
+    with _one_line():
+        given = read_settings("production", config_file=config_file)
+        settings = Settings.of("production", given)
+    for line in list_settings(settings, given):
+        click.echo(line)
 
 
 @main.command()
@@ -93,9 +113,10 @@ def migrate() -> None:
     "--ttl", type=click.FloatRange(min=1), default=3600.0, show_default=True,
     help="Lifetime in seconds.",
 )  # fmt: skip
-def token(user_id: UUID, role: str, ttl: float) -> None:
+@config_option
+def token(user_id: UUID, role: str, ttl: float, config_file: Path | None) -> None:
     """Print a signed token for USER_ID."""
-    settings = _load("production", {"database.url": "postgresql://"})
+    settings = _load(config_file, {"database.url": "postgresql://"})
     if not settings.jwt.secret:
         _fail("CHAT_JWT_SECRET is not set: there is nothing to sign with")
     jwt = settings.jwt
@@ -113,10 +134,17 @@ def token(user_id: UUID, role: str, ttl: float) -> None:
     )
 
 
-def _load(environment: Environment, overrides: dict[str, Any]) -> Settings:
+def _load(config_file: Path | None, overrides: dict[str, Any]) -> Settings:
     given = {name: value for name, value in overrides.items() if value is not None}
+    with _one_line():
+        return Settings.load("production", overrides=given, config_file=config_file)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Fail with the one line that says what is wrong with a setting."""
     try:
-        return Settings.load(environment, overrides=given)
+        yield
     except SettingsError as error:
         _fail(str(error))
 

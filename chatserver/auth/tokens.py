@@ -24,8 +24,7 @@ from jwt.algorithms import AllowedPublicKeys, HMACAlgorithm
 from chatserver.auth.jwks import ALGORITHMS, Fetch, KeySet
 from chatserver.errors import Unauthorized
 from chatserver.models import Principal, Role
-from chatserver.setting_sources import SettingsError
-from chatserver.settings import JwtSettings
+from chatserver.settings import JwtSettings, SettingsError
 
 MAX_TOKEN_LENGTH = 8192
 MAX_TOKEN_ID_LENGTH = 255

@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Sequence
 
-from chatserver.setting_sources import config_directory
+from chatserver.settings import config_directory
 
 _SERVER = re.compile(r"^( +server )(?:(chat)\d+ )?\S+:\d+(.*)\n", re.MULTILINE)
 _ACCOUNT = re.compile(r"^ +(user|group) \w+\n", re.MULTILINE)

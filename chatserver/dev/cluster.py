@@ -27,6 +27,8 @@ from chatserver.dev.redis import EmbeddedRedis, EmbeddedRedisError
 from chatserver.dev.server import DATABASE
 from chatserver.serving import RESERVE
 from chatserver.settings import Settings
+from chatserver.settings.section import PREFIX
+from chatserver.settings.sources import FILE_SUFFIX
 from chatserver.telemetry import logs
 
 HOST: Final = "127.0.0.1"
@@ -140,17 +142,16 @@ def _check_free(port: int) -> None:
 
 def _settings(database_url: str, redis_url: str, data_dir: Path) -> Settings:
     """Those of production, of which the environment may change all but the addresses."""
-    return Settings.load(
-        "production",
-        overrides={
-            "database.url": database_url,
-            "redis.url": redis_url,
-            "jwt.secret": os.environ.get("CHAT_JWT_SECRET") or _secret(data_dir),
-            "server.host": HOST,
-            "server.trusted_proxies": [HOST],
-            "logging.format": os.environ.get("CHAT_LOGGING_FORMAT", "console"),
-        },
-    )
+    overrides: dict[str, Any] = {
+        "database.url": database_url,
+        "redis.url": redis_url,
+        "server.host": HOST,
+        "server.trusted_proxies": [HOST],
+        "logging.format": os.environ.get("CHAT_LOGGING_FORMAT", "console"),
+    }
+    if not any(os.environ.get(f"CHAT_JWT_SECRET{end}") for end in ("", FILE_SUFFIX)):
+        overrides["jwt.secret"] = _secret(data_dir)
+    return Settings.load("production", overrides=overrides)
 
 
 def _secret(data_dir: Path) -> str:
@@ -186,9 +187,9 @@ async def _running_nodes(cluster: Cluster) -> AsyncIterator[None]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Ours, with what the nodes have in common."""
+    """Ours, with what the nodes have in common; secrets stand in no file any more."""
     return {
-        **os.environ,
+        **{name: text for name, text in os.environ.items() if not _is_file_of_ours(name)},
         "CHAT_DATABASE_URL": settings.database.url,
         "CHAT_REDIS_URL": settings.redis.url,
         "CHAT_JWT_SECRET": settings.jwt.secret,
@@ -200,6 +201,10 @@ def _environment(settings: Settings) -> dict[str, str]:
         "CHAT_LOGGING_FORMAT": settings.logging.format,
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _is_file_of_ours(name: str) -> bool:
+    return name.startswith(PREFIX) and name.endswith(FILE_SUFFIX)
 
 
 @asynccontextmanager

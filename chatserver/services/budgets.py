@@ -17,12 +17,11 @@ import structlog
 
 from chatserver.backplane.buckets import Buckets, Refusal
 from chatserver.backplane.redis_ledger import RedisLedger
-from chatserver.costs import CostSettings
 from chatserver.errors import RateLimited
 from chatserver.models import Principal, Role
 from chatserver.services.sync import SyncResult
 from chatserver.services.turns import AT_ONCE, Turns
-from chatserver.settings import RateLimitSettings
+from chatserver.settings import CostSettings, RateLimitSettings
 from chatserver.telemetry.metrics import Metrics
 
 SETTLE_INTERVAL: Final = 1.0

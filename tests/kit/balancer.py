@@ -29,7 +29,7 @@ from aiohttp import ClientError, ClientSession
 from chatserver.dev.balancers import render
 from chatserver.dev.ports import free_port
 from chatserver.dev.processes import Watcher
-from chatserver.setting_sources import config_directory
+from chatserver.settings import config_directory
 from tests.kit.clients import TIMEOUT
 
 PACKAGES = {"haproxy": "haproxy", "nginx": "nginx-light", "promtool": "prometheus"}

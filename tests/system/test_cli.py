@@ -35,7 +35,7 @@ async def run_all(*commands: tuple[str, dict[str, Any]]) -> list[tuple[int, str,
     return [(process.returncode, process.stdout, process.stderr) for process in done]
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "config"])
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
@@ -72,6 +72,48 @@ def test_a_bad_setting_stops_every_command_with_one_clear_line(
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith(f"chatserver: {problem}")
     assert done.stderr.count("\n") == 1
+
+
+def test_config_prints_what_is_in_force_and_hides_secrets(tmp_path: Path) -> None:
+    secret, ours = tmp_path / "secret", tmp_path / "ours.toml"
+    secret.write_text(f"{SECRET}\n", "utf-8")
+    ours.write_text('[cors]\norigins = ["https://a.example"]\n', "utf-8")
+    arguments = ("config", "--config", str(ours))
+    given = {"database__url": NOBODY, "jwt__secret_file": secret, "writer__timeout": 3}
+    done = invoke(*arguments, **given)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert {
+        "# url is set  # CHAT_DATABASE_URL",
+        "# secret is set  # CHAT_JWT_SECRET_FILE",
+        'url = ""  # base.toml',
+        'origins = ["https://a.example"]  # ours.toml',
+        "timeout = 3.0  # CHAT_WRITER_TIMEOUT",
+        "drain_delay = 2.0  # production.toml",
+        "serve_docs = true  # base.toml",
+    } <= set(done.stdout.splitlines())
+    assert "password" not in done.stdout
+    assert SECRET not in done.stdout
+
+    # It is a file that --config takes.
+    ours.write_text(done.stdout, "utf-8")
+    again = invoke(*arguments, database__url=NOBODY, jwt__secret_file=secret)
+    assert _without_sources(again.stdout) == _without_sources(done.stdout)
+
+
+def _without_sources(printed: str) -> list[str]:
+    return [line.partition("  # ")[0] for line in printed.splitlines()]
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "config"])
+def test_a_file_of_settings_that_cannot_be_used_stops_with_one_clear_line(
+    command: str, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.toml"
+    done = invoke(command, "--config", str(missing), **GOOD)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"chatserver: cannot read {missing}: [Errno 2] No such file or directory: '{missing}'\n"
+    )
 
 
 async def test_what_the_database_lacks_stops_the_start_with_one_clear_line(

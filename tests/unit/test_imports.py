@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What everyone may use. They import nothing of the house but each other.
 LEAVES = {
-    *("errors", "models", "events", "settings", "setting_sources", "setting_formats", "costs"),
+    *("errors", "models", "events", "settings"),
     *("aio", "auth", "telemetry"),
 }
 

@@ -10,8 +10,7 @@ import pytest
 
 from chatserver.app import PRESENCE_TICK
 from chatserver.serving import LINGERING, RESERVE
-from chatserver.setting_sources import SettingsError, config_directory
-from chatserver.settings import Environment, Settings
+from chatserver.settings import Environment, Settings, SettingsError, config_directory
 
 URL = "postgresql://user:hunter2@localhost/chat"
 SECRET = "6vh2xq9nk4wz7bm1rt8jc5gd0yp3slfu"
@@ -190,6 +189,63 @@ def test_each_setting_has_a_name_in_the_environment() -> None:
 )
 def test_a_mistake_in_the_environment_is_named(name: str, value: str, message: str) -> None:
     assert message in refusal(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("CHAT_DATABASE_URL", URL),
+        ("CHAT_REDIS_URL", "redis://:hunter2@localhost"),
+        ("CHAT_JWT_SECRET", SECRET),
+    ],
+)
+def test_a_secret_may_be_in_a_file(tmp_path: Path, variable: str, text: str) -> None:
+    path = tmp_path / "secret"
+    path.write_text(f"{text}\n", "utf-8")
+    environ = {name: value for name, value in MINIMUM.items() if name != variable}
+    settings = Settings.load("production", {**environ, f"{variable}_FILE": str(path)})
+    section, _, key = variable.removeprefix("CHAT_").lower().partition("_")
+    assert getattr(getattr(settings, section), key) == text
+
+
+def test_a_file_with_a_secret_that_is_of_no_use_is_named(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET, "utf-8")
+    both = refusal(CHAT_JWT_SECRET_FILE=str(secret))
+    assert both == "both CHAT_JWT_SECRET and CHAT_JWT_SECRET_FILE are set"
+
+    def refused(path: Path) -> str:
+        environ = {"CHAT_DATABASE_URL": URL, "CHAT_JWT_SECRET_FILE": str(path)}
+        with pytest.raises(SettingsError) as caught:
+            Settings.load("production", environ)
+        return one_line(caught.value)
+
+    missing = tmp_path / "missing"
+    assert refused(missing) == (
+        f"CHAT_JWT_SECRET_FILE: cannot read {str(missing)!r}: No such file or directory"
+    )
+    secret.write_bytes(b"\xff")
+    assert refused(secret).endswith(f"cannot read {str(secret)!r}: it is not UTF-8")
+    secret.write_text("short", "utf-8")
+    assert refused(secret) == "CHAT_JWT_SECRET is shorter than 32 bytes"
+
+
+def test_what_is_no_secret_is_in_no_file() -> None:
+    message = "unknown setting CHAT_SERVER_HOST_FILE in the environment"
+    assert refusal(CHAT_SERVER_HOST_FILE="host") == message
+
+
+def test_a_file_of_ones_own_comes_between_the_servers_files_and_the_environment(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ours.toml"
+    path.write_text("[server]\nport = 84\ndrain_delay = 7.0\nhost = 'h'\n", "utf-8")
+    environ = {**MINIMUM, "CHAT_SERVER_PORT": "81"}
+    server = Settings.load("production", environ, config_file=path).server
+    assert (server.host, server.port, server.drain_delay) == ("h", 81, 7.0)
+    path.write_text("[server]\nprot = 84\n", "utf-8")
+    with pytest.raises(SettingsError, match=r"unknown setting server\.prot in .*ours\.toml"):
+        Settings.load("production", environ, config_file=path)
 
 
 def test_the_command_line_wins_over_the_environment() -> None:

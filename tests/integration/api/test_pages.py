@@ -11,8 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from chatserver.api.pages import built_in_root, content_security_policy, setup_pages
 from chatserver.http.origins import OriginPolicy
-from chatserver.setting_sources import SettingsError
-from chatserver.settings import Settings
+from chatserver.settings import Settings, SettingsError
 from tests.integration.api.conftest import Start
 from tests.integration.api.rest import Rest
 from tests.kit.services import settings_for

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from chatserver.dev.balancers import render
-from chatserver.setting_sources import config_directory
+from chatserver.settings import config_directory
 
 REPLACED = re.compile(r"\s*(server|bind|listen|user|group) ")
 

@@ -13,6 +13,7 @@ from aiohttp import ClientSession
 
 from chatserver.dev.demo import LANDLORD, TENANT
 from chatserver.dev.ports import free_port
+from tests.kit.app import SECRET
 from tests.kit.balancer import find_program
 from tests.kit.clients import TIMEOUT, Rest
 from tests.kit.processes import START_TIMEOUT, run, started
@@ -27,9 +28,15 @@ async def unread(http: ClientSession, base_url: str, token: str) -> int:
 async def test_two_nodes_serve_the_demo_and_one_that_is_killed_comes_back(tmp_path: Path) -> None:
     find_program("haproxy")
     data_dir, port = tmp_path / "data", free_port()
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
     arguments = ("--nodes", "2", "--data-dir", str(data_dir))
-    async with started("cluster", port, tmp_path, *arguments) as cluster, ClientSession() as http:
+    async with (
+        started("cluster", port, tmp_path, *arguments, jwt__secret_file=secret) as cluster,
+        ClientSession() as http,
+    ):
         state = await until_state(data_dir, lambda _: True)
+        assert not (data_dir / "cluster.secret").exists()
         assert stat.S_IMODE((data_dir / "cluster.json").stat().st_mode) == 0o600
         assert state["base_url"] == f"http://127.0.0.1:{port}"
         urls = [node["url"] for node in state["nodes"]]

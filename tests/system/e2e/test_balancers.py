@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from chatserver.dev.ports import free_port
-from chatserver.setting_sources import config_directory
+from chatserver.settings import config_directory
 from tests.kit.balancer import CARELESS, Balancer, running_haproxy
 from tests.kit.clients import TIMEOUT, Rest, open_chat
 from tests.kit.postgres import Databases

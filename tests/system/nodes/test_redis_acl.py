@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from chatserver.dev.redis import EmbeddedRedis
-from chatserver.setting_sources import config_directory
+from chatserver.settings import config_directory
 from tests.kit.app import running_server
 from tests.kit.clients import Device, Rest, open_chat
 from tests.kit.services import eventually, principal

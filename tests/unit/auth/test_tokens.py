@@ -22,8 +22,7 @@ from chatserver.auth.jwks import Fetch
 from chatserver.auth.tokens import MAX_TOKEN_LENGTH, TokenVerifier, issue
 from chatserver.errors import TokenExpired, Unauthorized, Unavailable
 from chatserver.models import Role
-from chatserver.setting_sources import SettingsError
-from chatserver.settings import JwtSettings
+from chatserver.settings import JwtSettings, SettingsError
 from tests.kit.jwks import JwksServer, SigningKey, forge, private_key, running_jwks_server, sign
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"

@@ -1,14 +1,16 @@
-"""What each thing that a caller may ask for costs, in the units of the budgets.
+"""[costs]: what each thing that a caller may ask for costs, in the units of the budgets.
 
 A unit is about a millisecond of CPU, of the node and of PostgreSQL together.
 """
 
 from dataclasses import dataclass
 
+from chatserver.settings.section import Section
+
 
 @dataclass(frozen=True, slots=True)
-class CostSettings:
-    """The section [costs] of the settings; `config/base.toml` says what each is for."""
+class CostSettings(Section):
+    """`config/base.toml` says what each is for."""
 
     event: float
     typing: float

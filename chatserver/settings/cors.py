@@ -1,10 +1,11 @@
-"""Formats of settings that take more than a line to check."""
+"""[cors]: the origins of browsers and web views that may call."""
 
 import re
+from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
-from chatserver.setting_sources import SettingsError
+from chatserver.settings.section import Environment, Section, SettingsError
 
 NULL_ORIGIN: Final = "null"
 """How browsers name the origin of what has none: a sandboxed frame, a local file."""
@@ -19,6 +20,15 @@ _ORIGIN = re.compile(
 )
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _MAX_PORT: Final = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class CorsSettings(Section):
+    origins: tuple[str, ...]
+
+    def check(self, _: Environment) -> None:
+        for origin in self.origins:
+            check_origin(origin)
 
 
 def check_origin(origin: str) -> None:

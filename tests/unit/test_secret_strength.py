@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatserver.auth.secret_strength import is_guessable
+from chatserver.settings.secret_strength import is_guessable
 
 DICE = random.Random(13)
 """The same secrets in each run: one that is refused by chance would fail one run in many."""
