@@ -1,4 +1,4 @@
-"""The REST edge: `routes` is its table, `setup_api` puts it into an application."""
+"""The REST edge: `table` has every route, `setup_api` puts it into an application."""
 
 from chatserver.api.calls import ApiServices
 from chatserver.api.setup import setup_api

@@ -7,6 +7,7 @@ from marshmallow import fields
 
 from chatserver.api.answers import json_response
 from chatserver.api.calls import Api, Call
+from chatserver.api.routes import USERS, Answer, Route
 from chatserver.schemas.base import Integer, Schema
 
 MAX_AGE: Final = 60
@@ -34,3 +35,16 @@ async def get_config(api: Api, _: Call) -> web.Response:
     )
     response.headers[hdrs.CACHE_CONTROL] = f"public, max-age={MAX_AGE}"
     return response
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/api/chat/config",
+        get_config,
+        (Answer(200, ConfigSchema, description="The same for everybody."),),
+        "Limits that a page must know",
+        USERS,
+        is_public=True,
+    ),
+)

@@ -1,10 +1,15 @@
 """Conversations over REST."""
 
+from typing import Final
+
 from aiohttp import hdrs, web
 
 from chatserver.api.answers import json_response, next_page
 from chatserver.api.calls import Api, Call
-from chatserver.schemas.objects import dump_conversation
+from chatserver.api.routes import CONVERSATIONS, LINK, LOCATION, Answer, Route
+from chatserver.errors import Blocked, NotFound, OwnListing
+from chatserver.schemas import requests
+from chatserver.schemas.objects import ConversationSchema, StatusSchema, dump_conversation
 from chatserver.schemas.requests import encode_position
 
 
@@ -44,3 +49,60 @@ async def archive_conversation(api: Api, call: Call) -> web.Response:
         call.principal, call.ids["conversation_id"], archived=call.body["archived"]
     )
     return json_response({"status": "success"})
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/api/chat/conversations",
+        open_conversation,
+        (
+            Answer(
+                201,
+                ConversationSchema,
+                description="A new conversation, of which the caller is the client.",
+                headers=(LOCATION,),
+            ),
+            Answer(200, ConversationSchema, description="The one that exists."),
+        ),
+        "Open the caller's conversation about a listing",
+        CONVERSATIONS,
+        errors=(NotFound, OwnListing, Blocked),
+        body=requests.OpenConversation,
+    ),
+    Route(
+        "GET",
+        "/api/chat/conversations",
+        list_conversations,
+        (
+            Answer(
+                200,
+                ConversationSchema,
+                is_list=True,
+                description="Latest activity first.",
+                headers=(LINK,),
+            ),
+        ),
+        "List the caller's conversations",
+        CONVERSATIONS,
+        query=requests.ListQuery,
+    ),
+    Route(
+        "GET",
+        "/api/chat/conversations/{conversation_id}",
+        get_conversation,
+        (Answer(200, ConversationSchema, description="As the caller sees it."),),
+        "Get a conversation",
+        CONVERSATIONS,
+    ),
+    Route(
+        "PATCH",
+        "/api/chat/conversations/{conversation_id}/archive",
+        archive_conversation,
+        (Answer(200, StatusSchema),),
+        "Archive a conversation for the caller's side, or bring it back",
+        CONVERSATIONS,
+        body=requests.Archive,
+        is_body_optional=True,
+    ),
+)

@@ -1,13 +1,17 @@
 """Messages over REST."""
 
 import time
+from typing import Final
 
 from aiohttp import web
 
 from chatserver.api.answers import json_response, next_page
 from chatserver.api.calls import Api, Call
 from chatserver.api.parsing import with_idempotency_key
-from chatserver.schemas.objects import dump_message
+from chatserver.api.routes import LINK, MESSAGES, Answer, Route
+from chatserver.errors import Blocked, IdempotencyConflict
+from chatserver.schemas import requests
+from chatserver.schemas.objects import MessageSchema, ReadStatusSchema, dump_message
 from chatserver.schemas.requests import draft
 
 
@@ -50,3 +54,71 @@ async def edit_message(api: Api, call: Call) -> web.Response:
 async def delete_message(api: Api, call: Call) -> web.Response:
     await api.services.messages.delete(call.principal, call.ids["message_id"])
     return web.Response(status=204)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/api/chat/conversations/{conversation_id}/messages",
+        list_messages,
+        (
+            Answer(
+                200,
+                MessageSchema,
+                is_list=True,
+                description="Newest first; oldest first with after_seq.",
+                headers=(LINK,),
+            ),
+        ),
+        "Page through a conversation's messages",
+        MESSAGES,
+        query=requests.HistoryQuery,
+    ),
+    Route(
+        "POST",
+        "/api/chat/conversations/{conversation_id}/messages",
+        send_message,
+        (
+            Answer(201, MessageSchema, description="Stored, with its number for ever."),
+            Answer(
+                200,
+                MessageSchema,
+                description="The first message that was sent with this client_msg_id.",
+            ),
+        ),
+        "Send a message",
+        MESSAGES,
+        errors=(Blocked, IdempotencyConflict),
+        body=requests.MessageBody,
+        takes_idempotency_key=True,
+    ),
+    *(
+        Route(
+            method,
+            "/api/chat/messages/{message_id}/read",
+            mark_read,
+            (Answer(200, ReadStatusSchema, description="It and every earlier one are read."),),
+            "Mark a message and all before it as read",
+            MESSAGES,
+            variant=variant,
+        )
+        for method, variant in (("PATCH", ""), ("POST", "_by_post"))
+    ),
+    Route(
+        "PATCH",
+        "/api/chat/messages/{message_id}",
+        edit_message,
+        (Answer(200, MessageSchema, description="The message as it is now."),),
+        "Replace the text of the caller's own message",
+        MESSAGES,
+        body=requests.EditBody,
+    ),
+    Route(
+        "DELETE",
+        "/api/chat/messages/{message_id}",
+        delete_message,
+        (Answer(204, description="Its number stays, its text is gone."),),
+        "Delete the caller's own message",
+        MESSAGES,
+    ),
+)

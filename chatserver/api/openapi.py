@@ -66,7 +66,7 @@ def build_openapi(
     )
     for name, description in _HEADERS.items():
         spec.components.header(name, {"description": description, "schema": {"type": "string"}})
-    for error in {error for route in routes for error in route.all_errors}:
+    for error in dict.fromkeys(error for route in routes for error in route.all_errors):
         spec.components.example(error.code, {"value": _problem_example(error)})
     for route in routes:
         operation = _operation(route, max_body_bytes)

@@ -8,6 +8,7 @@ from marshmallow import fields, validate
 
 from chatserver.api.answers import json_response
 from chatserver.api.calls import Api, Call
+from chatserver.api.routes import FREE, OPERATIONS, TEXT, Answer, Route
 from chatserver.schemas.base import Boolean, Schema
 from chatserver.telemetry.metrics import Metrics
 
@@ -63,3 +64,47 @@ async def get_metrics(api: Api, call: Call) -> web.Response:
 def render_metrics(metrics: Metrics, request: web.Request) -> web.Response:
     body, headers = metrics.render(request.headers.getall(hdrs.ACCEPT, []))
     return web.Response(body=body, headers=headers)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/healthz",
+        get_health,
+        (Answer(200, HealthSchema, description="The process lives."),),
+        "Liveness",
+        OPERATIONS,
+        is_public=True,
+        cost=FREE,
+    ),
+    Route(
+        "GET",
+        "/readyz",
+        get_readiness,
+        (
+            Answer(200, ReadinessSchema, description="Send requests here."),
+            Answer(503, ReadinessSchema, description="Send none."),
+        ),
+        "Readiness",
+        OPERATIONS,
+        query=ReadinessQuery,
+        is_public=True,
+        cost=FREE,
+    ),
+    Route(
+        "GET",
+        METRICS,
+        get_metrics,
+        (
+            Answer(
+                200,
+                media_type=TEXT,
+                description="In the format that Accept asks for; only where"
+                " `server.public_metrics` is on. Else it is on `server.internal_port`.",
+            ),
+        ),
+        "Prometheus metrics",
+        OPERATIONS,
+        is_public=True,
+    ),
+)

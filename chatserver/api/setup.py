@@ -14,7 +14,7 @@ from chatserver.api.openapi import build_openapi
 from chatserver.api.operations import METRICS
 from chatserver.api.parsing import RequestParser
 from chatserver.api.prices import priced
-from chatserver.api.routes import ROUTES
+from chatserver.api.table import ROUTES
 from chatserver.http.origins import OriginPolicy
 from chatserver.http.strangers import Strangers
 from chatserver.services.budgets import Budgets

@@ -4,7 +4,7 @@ from pathlib import Path
 from random import Random
 
 from chatserver.api.openapi import build_openapi
-from chatserver.api.routes import ROUTES
+from chatserver.api.table import ROUTES
 from tests.chaos.fuzz.frames import Frames
 from tests.chaos.fuzz.junk import Junk
 from tests.chaos.fuzz.requests import Requests

@@ -11,7 +11,7 @@ import pytest
 
 from chatserver.api.examples import EXAMPLES
 from chatserver.api.openapi import build_openapi
-from chatserver.api.routes import ROUTES
+from chatserver.api.table import ROUTES
 from chatserver.schemas.base import Schema, load
 from chatserver.schemas.objects import ProblemSchema
 from tests.integration.api.conftest import Start

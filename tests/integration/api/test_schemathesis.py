@@ -14,7 +14,8 @@ from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi import checks
 
 from chatserver.api.openapi import build_openapi
-from chatserver.api.routes import CONTROL, ROUTES
+from chatserver.api.routes import CONTROL
+from chatserver.api.table import ROUTES
 from chatserver.dev.demo import ADMIN, DEMO_LISTINGS, LANDLORD, TENANT
 from tests.integration.api.rest import Rest, running_rest
 from tests.kit.postgres import Databases

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from chatserver.api.routes import ROUTES
+from chatserver.api.table import ROUTES
 from chatserver.dev.balancers import render
 from chatserver.serving import RESERVE
 from chatserver.settings import Settings
