@@ -194,6 +194,7 @@ class Node:
 
     def _create_app(self) -> web.Application:
         app = web.Application(client_max_size=self.settings.server.max_body_bytes)
+        app.middlewares.append(self.strangers.take_turn)
         setup_api(
             app,
             settings=self.settings,

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from chatserver.api.calls import PRINCIPAL, REQUEST_ID
-from chatserver.errors import ChatError, Forbidden, InternalError
+from chatserver.errors import ChatError, Forbidden, InternalError, RateLimited
 from chatserver.http.compression import compress
 from chatserver.http.origins import OriginPolicy
 from chatserver.http.problems import X_REQUEST_ID, from_http, problem_response
@@ -117,8 +117,11 @@ class RestEdge:
         method, route = _method(request), _route(request)
         self._metrics.request_handled(method, route, status, seconds)
         principal, refusal = request.get(PRINCIPAL), request.get(_REFUSAL)
-        # Probes and scrapes come every few seconds and say nothing.
-        level = logging.INFO if route.startswith("/api/") or status >= 500 else logging.DEBUG
+        # Probes and scrapes come every few seconds and say nothing. Whoever has spent a
+        # budget is named in one line (`Budgets`): theirs are as many as anybody likes to send.
+        is_told = isinstance(refusal, RateLimited) and refusal.told_for is not None
+        is_worth_it = route.startswith("/api/") or status >= 500
+        level = logging.INFO if is_worth_it and not is_told else logging.DEBUG
         self._log.log(
             level,
             "request",

@@ -6,6 +6,7 @@ plain values; `chatserver.http.origins` reads them from requests.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 UNKNOWN = "unknown"
@@ -107,6 +108,7 @@ def _last(values: Sequence[str]) -> str:
     return values[-1].rpartition(",")[2].strip() if values else ""
 
 
+@lru_cache(maxsize=4096)
 def _parse(address: str | None) -> IPv4Address | IPv6Address | None:
     try:
         parsed = ip_address((address or "").partition("%")[0])

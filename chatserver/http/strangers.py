@@ -5,12 +5,18 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from chatserver.errors import RateLimited
+from chatserver.http.admissions import HEALTH_PATHS
+from chatserver.http.fair_starts import FairStarts
 from chatserver.http.origins import OriginPolicy
 from chatserver.http.proxies import address_block
 from chatserver.services.budgets import Budgets
 from chatserver.telemetry.metrics import Metrics
+
+CLIENT_GONE: Final = 499
+"""The status of an answer that nobody waits for any more."""
 
 WARNING_INTERVAL: Final = 600.0
 """Seconds between two warnings about a proxy that is not trusted."""
@@ -33,7 +39,23 @@ class Strangers:
         self._budgets = budgets
         self._origins = origins
         self._metrics = metrics
+        self._starts = FairStarts()
         self._warned_at = float("-inf")
+
+    @web.middleware
+    async def take_turn(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Begin one request of an address in a turn of the event loop, while it spends much.
+
+        Around everything but health checks, tokens or not: whoever shares the address
+        waits for turns, which are short, and not for what has begun.
+        """
+        if request.path not in HEALTH_PATHS:
+            address = self._find_address(request)
+            if self._budgets.is_spending(address):
+                await self._starts.wait(address)
+                if request.transport is None:
+                    return web.Response(status=CLIENT_GONE)
+        return await handler(request)
 
     def spend(self, request: web.Request, cost: float) -> None:
         """Raises RateLimited where the address has nothing left."""
@@ -60,9 +82,15 @@ class Strangers:
         return 0.0
 
     def _address(self, request: web.Request) -> str:
-        if self._origins.is_forwarded_by_stranger(request):
+        """On which address to count, with a warning where that cannot be told."""
+        address = self._find_address(request)
+        if not address and self._origins.is_forwarded_by_stranger(request):
             self._metrics.budget_uncounted()
             self._warn(request.remote)
+        return address
+
+    def _find_address(self, request: web.Request) -> str:
+        if self._origins.is_forwarded_by_stranger(request):
             return ""
         return address_block(self._origins.client_address(request))
 

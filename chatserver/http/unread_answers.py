@@ -10,6 +10,13 @@ LEAST_RATE: Final = 4096
 """Bytes a second that a client takes at least; each buys it the time that it needs at this rate."""
 
 TICK: Final = 1.0
+
+AT_ONCE: Final = 8
+"""Connections that are closed in one turn of the event loop: hundreds take long."""
+
+NEXT: Final = 0.01
+"""Seconds until the next ones are."""
+
 LOG_INTERVAL: Final = 10.0
 
 
@@ -48,6 +55,7 @@ class UnreadAnswers:
 
     def __init__(self, timeout: float, on_given_up: Callable[[], None]) -> None:
         self._timeout = timeout
+        self._tick = min(TICK, timeout / 2)
         self._on_given_up = on_given_up
         self._stuck: dict[Reader, _Unsent] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -62,7 +70,7 @@ class UnreadAnswers:
         loop = asyncio.get_running_loop()
         self._stuck[reader] = _Unsent(loop.time(), reader.unsent_bytes())
         if self._timer is None:
-            self._timer = loop.call_later(min(TICK, self._timeout / 2), self._look)
+            self._timer = loop.call_later(self._tick, self._look)
 
     def forget(self, reader: Reader) -> None:
         """Its buffer is empty, or it is gone."""
@@ -78,14 +86,15 @@ class UnreadAnswers:
                 unsent.since = now  # nothing, or nothing that is judged here
             elif now - unsent.since > self._timeout + unsent.taken / LEAST_RATE:
                 late.append(reader)
-        for reader in late:
+        for reader in late[:AT_ONCE]:
             self.forget(reader)
             reader.give_up()
             self._on_given_up()
-        self._log(now, len(late))
+        self._log(now, min(len(late), AT_ONCE))
         self._timer = None
         if self._stuck:
-            self._timer = loop.call_later(min(TICK, self._timeout / 2), self._look)
+            delay = NEXT if len(late) > AT_ONCE else self._tick
+            self._timer = loop.call_later(delay, self._look)
 
     def _log(self, now: float, count: int) -> None:
         self._unlogged += count

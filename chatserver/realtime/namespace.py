@@ -170,9 +170,10 @@ class ChatNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             result = "ok"
         except ChatError as error:
             answer, result = {"ok": False, "error": error.to_dict()}, error.code
-            self._services.log.refused(error)
             if isinstance(error, RateLimited) and error.told_for is not None:
-                self._refused(sid, error)
+                self._refused(sid, error)  # `Budgets` logs them, by the user
+            else:
+                self._services.log.refused(error)
         except Exception:
             self._log.exception("event_failed")
             answer, result = {"ok": False, "error": InternalError().to_dict()}, InternalError.code

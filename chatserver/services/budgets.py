@@ -30,6 +30,10 @@ PROVEN_FOR: Final = 3600.0
 """Seconds for which an address from which a valid token came is not refused handshakes."""
 
 MAX_PROVEN: Final = 50_000
+
+LITTLE: Final = 0.05
+"""The part of an address' budget from which on its requests take turns."""
+
 LOG_INTERVAL: Final = 10.0
 MAX_LINES: Final = 10
 """So many users and addresses are named in the log in each LOG_INTERVAL."""
@@ -116,6 +120,12 @@ class Budgets:
         refusal = self._addresses.spend(address, cost)
         if refusal is not None:
             raise self._refuse(ADDRESS, address, refusal)
+
+    def is_spending(self, address: str) -> bool:
+        """Whether the address has spent more than a little of its budget."""
+        if self._addresses is None or not address:
+            return False
+        return self._addresses.spent_part(address) > LITTLE
 
     def spend_handshake(self, address: str) -> None:
         """As `spend_unproven`, for a handshake whose token is still to come.

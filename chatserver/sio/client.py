@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # enough to read why, on polling too.
 LINGER: Final = 2.0
 
+_IN_ONE_TURN: Final = 8
+"""Events of a client after which everybody else has a turn of the event loop."""
 
 _CLOSE_CODES: Final = {"binary": UNSUPPORTED_DATA, "payload_too_large": MESSAGE_TOO_BIG}
 
@@ -236,12 +238,16 @@ class Peer:
             self._start_worker()
 
     async def _work(self) -> None:
+        handled = 0
         while self._queue:
             entry, size = self._queue.pop(0)
             self._queue_bytes -= size
             if not self._is_full():
                 self.socket.resume_reading()
             await self._handle(entry)
+            handled += 1
+            if not handled % _IN_ONE_TURN:
+                await asyncio.sleep(0)  # nothing has waited where all were refused
 
     async def _handle(self, entry: Packet | _End) -> None:
         if isinstance(entry, _End):

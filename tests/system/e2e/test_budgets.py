@@ -153,6 +153,18 @@ async def test_a_rest_caller_who_goes_on_has_to_connect_anew(
     assert answer.headers["Connection"] == "close"
 
 
+async def test_who_is_refused_for_the_budget_is_not_a_record_each_time(visitor: Visitor) -> None:
+    person = await visitor.person()
+    device = await visitor.connect(person)
+    with capture_logs() as logs:
+        while (await device.call("sync", {}))["ok"]:
+            pass
+        assert_limited(await visitor.get("unread-count", person.token()))
+    told = [log for log in logs if log.get("code") == "rate_limited"]
+    assert [log["event"] for log in told if log["log_level"] != "debug"] == []
+    await device.close()
+
+
 async def test_the_hosts_own_service_is_not_limited(visitor: Visitor) -> None:
     service = await visitor.person(Role.SERVICE)
     for _ in range(20):

@@ -15,7 +15,7 @@ from chatserver.http.connections import (
     ConnectionRunner,
     limit_kernel,
 )
-from chatserver.http.unread_answers import LEAST_RATE, UnreadAnswers
+from chatserver.http.unread_answers import AT_ONCE, LEAST_RATE, UnreadAnswers
 from tests.unit.realtime.wire import on_both_loops
 
 TIMEOUT = 0.4
@@ -240,3 +240,15 @@ async def test_who_takes_the_least_rate_is_kept_for_as_long_as_it_takes(
         reader.size -= int(rate * LEAST_RATE)
     assert reader.is_given_up is is_given_up
     assert len(unread) == (0 if is_given_up else 1)
+
+
+@pytest.mark.virtual_time
+async def test_many_are_not_closed_in_one_moment() -> None:
+    readers = [Reader(10**6) for _ in range(100)]
+    given_up: list[float] = []
+    unread = UnreadAnswers(10.0, lambda: given_up.append(asyncio.get_running_loop().time()))
+    for reader in readers:
+        unread.watch(reader)
+    await asyncio.sleep(15)
+    assert all(reader.is_given_up for reader in readers)
+    assert max(given_up.count(moment) for moment in given_up) <= AT_ONCE

@@ -460,3 +460,22 @@ async def test_sessions_and_rooms_can_be_read_until_the_disconnect_handler_is_do
     assert seen == [({"user": 7, "more": 1}, ["user:7"])]
     with pytest.raises(KeyError):
         await node.server.get_session(client.sid)
+
+
+async def test_after_a_few_events_that_wait_for_nothing_the_others_have_a_turn(node: Node) -> None:
+    """Also where all of them came at once, as refused ones do."""
+    in_turn = [0]  # events that were handled, for each turn of the loop
+
+    async def event(sid: str, args: list[Any]) -> dict[str, Any]:
+        if not in_turn[-1]:
+            asyncio.get_running_loop().call_soon(in_turn.append, 0)
+        in_turn[-1] += 1
+        return {"ok": True}
+
+    node.script.handlers["a"] = event
+    poller = await node.polling()
+    await poller.send("40")
+    await poller.receive()
+    await poller.send(*['42["a"]'] * 40)
+    await until(lambda: sum(in_turn) == 40)
+    assert max(in_turn) <= 8

@@ -1,0 +1,57 @@
+"""Fair starts: what one caller asks for at once begins in different turns of the event loop.
+
+A budget says how much an address may ask for in a quarter of a minute. It could all be asked
+for in one moment, over hundreds of connections; in one turn of the event loop everybody else
+would then wait for all of it. So they wait for one request at a time.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from typing import Final
+
+PER_TURN: Final = 1
+"""Requests of one caller that begin in a turn."""
+
+
+class FairStarts:
+    """Lets PER_TURN requests of each key begin in a turn of the loop, first come first served.
+
+    What has begun is not waited for: while one waits for the database, the next begins.
+    """
+
+    def __init__(self) -> None:
+        self._begun: dict[Hashable, int] = {}  # in this turn
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+
+    def __len__(self) -> int:
+        """How many keys have requests that wait."""
+        return len(self._waiting)
+
+    async def wait(self, key: Hashable) -> None:
+        """Return in the turn in which the request may begin: at once where that is this one."""
+        loop = asyncio.get_running_loop()
+        begun = self._begun.get(key, 0)
+        if begun < PER_TURN and key not in self._waiting:
+            if not self._begun and not self._waiting:
+                loop.call_soon(self._begin_turn)
+            self._begun[key] = begun + 1
+            return
+        place = loop.create_future()
+        self._waiting.setdefault(key, deque()).append(place)
+        await place
+
+    def _begin_turn(self) -> None:
+        self._begun.clear()
+        for key, places in list(self._waiting.items()):
+            begun = 0
+            while places and begun < PER_TURN:
+                place = places.popleft()
+                if not place.done():  # else whoever waited was cancelled
+                    place.set_result(None)
+                    begun += 1
+            self._begun[key] = begun
+            if not places:
+                del self._waiting[key]
+        if self._begun:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
