@@ -9,7 +9,7 @@ import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { io as newest } from "socket.io-client";
 
-const ACK_TIMEOUT = 10_000;
+const ACK_TIMEOUT = 60_000;
 
 const older = createRequire(new URL("./old/", import.meta.url));
 const sockets = new Map();

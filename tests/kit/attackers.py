@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.kit.app import Person
+from tests.kit.stalls import PATIENCE
 
 DRIP = 0.1
 """Seconds between two drops."""
@@ -12,7 +13,7 @@ async def drip(
     port: int,
     words: bytes,
     drop: bytes = b"",
-    patience: float = 10.0,
+    patience: float = PATIENCE,
     *,
     to_the_end: bool = True,
 ) -> bytes:

@@ -11,8 +11,9 @@ from uuid import UUID
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from tests.kit.app import Person, add_listing, add_person
+from tests.kit.stalls import PATIENCE
 
-TIMEOUT = 10.0
+TIMEOUT = PATIENCE
 """Seconds that a test waits for what should come at once."""
 
 

@@ -18,8 +18,9 @@ from sqlalchemy import make_url
 
 from chatserver.dev.ports import free_port
 from tests.kit.balancer import HaProxy, running_haproxy
-from tests.kit.processes import EXIT_TIMEOUT, ServerProcess, serving
+from tests.kit.processes import ServerProcess, serving
 from tests.kit.proxy import Proxy, Upstream, postgres_upstream, running_proxy
+from tests.kit.stalls import PATIENCE
 
 
 class ClusterNode:
@@ -86,7 +87,7 @@ class ClusterNode:
         """SIGTERM."""
         self.server.terminate()
 
-    async def exit_code(self, seconds: float = EXIT_TIMEOUT) -> int:
+    async def exit_code(self, seconds: float = PATIENCE) -> int:
         return await self.server.exit_code(seconds)
 
     async def restart(self) -> None:

@@ -16,12 +16,13 @@ from aiohttp import ClientError, ClientSession
 
 from tests.kit.app import SECRET
 from tests.kit.forks import Fork
+from tests.kit.stalls import PATIENCE
 
 START_TIMEOUT = 120.0
 """Seconds; a machine that runs several test suites at once is slow."""
 
 EXIT_TIMEOUT = 15.0
-"""Seconds from SIGTERM to the end: a promise of the product, on any machine."""
+"""Seconds from SIGTERM to the end: a promise of the product, which `make faults` measures."""
 
 
 def environment(**settings: Any) -> dict[str, str]:
@@ -66,13 +67,13 @@ class ServerProcess:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    async def exit_code(self, seconds: float = EXIT_TIMEOUT) -> int:
+    async def exit_code(self, seconds: float = PATIENCE) -> int:
         """Wait for its end, as long as that may take."""
         return await asyncio.to_thread(self.process.wait, seconds)
 
     async def wait_draining(self) -> None:
         """Wait until it has heard SIGTERM: /readyz says so, or nobody answers any more."""
-        async with asyncio.timeout(EXIT_TIMEOUT), ClientSession() as http:
+        async with asyncio.timeout(PATIENCE), ClientSession() as http:
             while True:
                 try:
                     async with http.get(f"{self.base_url}/readyz") as response:

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redis.asyncio import Redis
 
 from chatserver.dev.redis import EmbeddedRedis, EmbeddedRedisError
+from tests.kit.stalls import PATIENCE
 
 SLOTS = 16384
-FORMED = 30.0
+FORMED = PATIENCE
 """Seconds that a Cluster or a Sentinel group may take to find together."""
 
 

@@ -32,6 +32,7 @@ from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
 from chatserver.telemetry.metrics import Metrics
+from tests.kit.stalls import PATIENCE
 
 E = TypeVar("E")
 
@@ -258,7 +259,7 @@ async def connected(database_url: str, **options: str) -> AsyncIterator[asyncpg.
 
 async def until_someone_waits(connection: asyncpg.Connection, how_many: int = 1) -> None:
     """Until so many connections of this database wait for a lock."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await connection.fetchval(_WAITING) < how_many:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -269,7 +270,7 @@ _WAITING = """
 """
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Until `condition` holds, which other tasks make true; the machine may be busy."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110

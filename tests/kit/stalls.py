@@ -11,6 +11,10 @@ STANDSTILL = 3.0
 """Seconds for which a busy machine may give a process nothing to run on. A bound that is
 promised has them on top; a window in which a test has to do something is longer."""
 
+PATIENCE = 60.0
+"""Seconds after which a test takes what it waits for for lost: nothing but a hang lasts so
+long, however busy the machine."""
+
 BRIEF = 0.1
 ATTEMPTS = 5
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import socketio  # type: ignore[import-untyped]
 
-ACK_TIMEOUT = 10.0
+ACK_TIMEOUT = 60.0
 HEARD = ("message", "read_receipt", "delivery_receipt", "unread", "conversation", "error")
 """Server events that are reported: not every version has a handler for all events."""
 

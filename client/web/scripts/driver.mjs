@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 
 import { launchBrowser } from "./browser.mjs";
 
-const TIMEOUT = 10_000;
+const TIMEOUT = 60_000;
 const browser = await launchBrowser();
 const pages = new Map();
 

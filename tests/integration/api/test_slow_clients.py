@@ -5,6 +5,7 @@ import asyncio
 from chatserver.dev.demo import LANDLORD, TENANT
 from tests.integration.api.conftest import Log, Start
 from tests.integration.api.rest import API, Rest
+from tests.kit.stalls import PATIENCE
 
 CONVERSATIONS = f"{API}/conversations"
 
@@ -14,7 +15,7 @@ async def exchange(rest: Rest, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(rest.host, rest.port)
     writer.write(request)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await reader.readuntil(b"}")
     finally:
         writer.close()
@@ -50,10 +51,10 @@ async def test_a_client_that_goes_away_amid_its_body_is_no_failure(log: Log, sta
     headers = b"Content-Type: application/json\r\nContent-Length: 10\r\nExpect: 100-continue\r\n"
     reader, writer = await asyncio.open_connection(rest.host, rest.port)
     writer.write(raw_request(rest, f"POST {CONVERSATIONS}".encode(), headers=headers, body=b"{"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # it is being handled
     writer.transport.abort()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not log.records("request"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert [record["status"] for record in log.records("request")] == [499]

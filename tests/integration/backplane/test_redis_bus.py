@@ -16,7 +16,7 @@ from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.proxy import Proxy, running_proxy
 from tests.kit.redis import redis_client
 from tests.kit.services import eventually
-from tests.kit.stalls import STANDSTILL
+from tests.kit.stalls import PATIENCE, STANDSTILL
 
 PREFIX = "test"
 HEALED = 2.0 + STANDSTILL
@@ -112,7 +112,7 @@ async def test_what_follows_for_the_same_channel_goes_with_it(redis: EmbeddedRed
         assert other.heard == [("a", b"1"), ("b", b"2"), ("a", b"3")]
         await watcher.publish(END.decode(), b"")
         channels: list[bytes] = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while channels[-1:] != [END]:
                 told = await watched.get_message(timeout=0.5)
                 if told and told["type"] == "message":

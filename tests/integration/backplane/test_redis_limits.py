@@ -17,6 +17,7 @@ from chatserver.telemetry.metrics import Metrics
 from tests.kit.leases import ONE, TWO
 from tests.kit.patient import PATIENT
 from tests.kit.redis import command
+from tests.kit.stalls import PATIENCE
 
 
 class Nodes:
@@ -161,7 +162,7 @@ async def test_a_frozen_redis_delays_one_moment_and_then_nobody(own: Nodes) -> N
     assert len(waits) <= took / PAUSE
     assert own.fallbacks() == 100
     own.server.thaw()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         before = 0.0
         while before != own.fallbacks():
             await asyncio.sleep(PAUSE)

@@ -14,6 +14,7 @@ from chatserver.backplane.redis_calls import PAUSE, TIMEOUT
 from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.leases import ONE, TTL, TWO, Nodes, running_nodes, told
 from tests.kit.patient import PATIENT
+from tests.kit.stalls import PATIENCE
 
 
 @asynccontextmanager
@@ -44,7 +45,7 @@ async def hasty(redis_prefix: str) -> AsyncIterator[Nodes]:
 
 async def eventually(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
     """Until `ask` answers what is wanted; a node asks as often as its tick does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (found := await ask()) != wanted:
             assert isinstance(found, set | list | bool)
             await asyncio.sleep(0.02)

@@ -21,6 +21,7 @@ from chatserver.db.engine import (
 from chatserver.errors import NotFound, Unavailable
 from tests.kit.proxy import Proxy, postgres_upstream, running_proxy
 from tests.kit.services import connected
+from tests.kit.stalls import PATIENCE
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ async def read(database: Database, query: str = "SELECT 1") -> object:
 
 async def answers(database: Database) -> None:
     """Until it does: a busy machine is slower than some timeouts."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             with suppress(Unavailable):
                 assert await ask(database) == 1

@@ -16,7 +16,7 @@ from chatserver.sio.adapter import presence_room
 from tests.kit.app import Person, RunningServer, add_listing, add_person, running_server
 from tests.kit.clients import Chat, Device, Rest, open_chat, opened
 from tests.kit.services import connected
-from tests.kit.stalls import again_after_a_stall
+from tests.kit.stalls import PATIENCE, again_after_a_stall
 from tests.unit.realtime.wire import until
 
 YEARS = 40 * 365 * 24 * 3600.0
@@ -148,7 +148,7 @@ async def test_an_event_that_takes_too_long_is_unavailable_and_the_next_ones_are
     assert answers[0]["error"]["retryable"] is True
     assert answers[0]["error"]["retry_after"] > 0
     assert answers[1]["error"]["code"] == "unknown_event"
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         # A busy machine takes long, too.
         while not (await phone.call("message", text))["ok"]:  # noqa: ASYNC110
             await asyncio.sleep(0.1)

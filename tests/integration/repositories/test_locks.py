@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 from chatserver.repositories.locks import list_locked
 from tests.integration.repositories.test_appends import connection, new, node
 from tests.kit.services import Node, connected
+from tests.kit.stalls import PATIENCE
 
 __all__ = ["connection", "node"]
 
@@ -32,7 +33,7 @@ async def test_messages_for_which_a_row_is_locked_are_told_from_others(
     async with connected(database_url) as holder:
         await holder.execute("BEGIN")
         await holder.execute(f"SELECT FROM chat.{table} WHERE {key} = $1 FOR NO KEY UPDATE", value)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             found = await list_locked(connection, batch)
         assert found - {to_client.id} == {to_owner.id}
         # Whoever sends needs no counter of their own.

@@ -15,6 +15,7 @@ from chatserver.repositories.messages import made_at, time_bounds
 from chatserver.services.maintenance import MaintenanceService
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, running_node, until_someone_waits
+from tests.kit.stalls import PATIENCE
 
 
 @pytest.fixture
@@ -325,7 +326,7 @@ async def test_making_partitions_gives_way_to_those_who_write_and_then_succeeds(
     async with connected(database_url) as writer:
         await writer.execute("BEGIN; SELECT count(*) FROM chat.messages_default")
         with pytest.raises(asyncpg.LockNotAvailableError):
-            async with connected(database_url) as maker, asyncio.timeout(15):
+            async with connected(database_url) as maker, asyncio.timeout(PATIENCE):
                 await maker.execute("SELECT chat.ensure_message_partitions()")
         making = asyncio.create_task(node.maintenance.ensure_partitions())
         await asyncio.sleep(0.5)

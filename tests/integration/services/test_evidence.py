@@ -10,6 +10,7 @@ from chatserver.errors import NotFound, Unauthorized
 from chatserver.models import Conversation, MessageStatus, User
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, until_someone_waits
+from tests.kit.stalls import PATIENCE
 
 GO = "DELETE FROM core.users WHERE id = :id"
 
@@ -149,5 +150,5 @@ async def test_somebody_whom_the_host_only_changes_can_be_written_to(
     async with connected(database_url) as host:
         await host.execute("BEGIN")
         await host.execute("UPDATE core.users SET first_name = 'New'")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert (await node.conversations.open(client, listing_id))[1]

@@ -30,6 +30,7 @@ from tests.kit.services import (
     running_node,
     until_someone_waits,
 )
+from tests.kit.stalls import PATIENCE
 
 
 @pytest.fixture
@@ -267,7 +268,7 @@ async def test_a_caller_who_goes_in_the_middle_of_an_edit_leaves_no_lock(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE):
         await node.send(chat.owner, chat)
     # The hints of edits that were cut off may still be on their way.
     await eventually(lambda: node.database.connections_in_use() == 0)

@@ -16,6 +16,7 @@ from chatserver.errors import Unavailable
 from tests.kit.devices import CHANGE, TAKE_XID, Device, device_of, held_open, sync_service
 from tests.kit.postgres import FAST
 from tests.kit.services import Chat, Node, connected, running_node
+from tests.kit.stalls import PATIENCE
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ async def check_standby(server: EmbeddedPostgres, device: Device, chat: Chat) ->
 async def when_connected(server: EmbeddedPostgres) -> AsyncIterator[Node]:
     """A node on a standby, which EmbeddedPostgres does not take for started."""
     async with AsyncExitStack() as stack:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     node = await stack.enter_async_context(node_on(server))

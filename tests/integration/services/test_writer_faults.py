@@ -19,7 +19,7 @@ from tests.kit.postgres import running_postgres
 from tests.kit.proxy import Proxy
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, eventually, running_node, until_someone_waits
-from tests.kit.stalls import STANDSTILL
+from tests.kit.stalls import PATIENCE, STANDSTILL
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ async def append_all(node: Node, batch: list[NewMessage]) -> list[Stored | BaseE
 async def store(node: Node, chat: Chat, content: str) -> None:
     """In as many attempts as it takes: a busy machine is slower than some timeouts."""
     key = uuid7()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             with suppress(Unavailable):
                 await node.send(chat.client, chat, content, client_msg_id=key)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 
 from chatserver.dev.node import find_node
+from tests.kit.stalls import PATIENCE
 from tests.system.e2e.client_process import LONGEST_LINE
 from tests.system.e2e.node_client import NodeClient
 
@@ -21,9 +22,6 @@ WEB_ROOT = ROOT / "client" / "web" / "dist"
 DRIVER = ROOT / "client" / "web" / "scripts" / "driver.mjs"
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE = 20.0
-"""Seconds until a screen shows what it should; a client waits 5 s between two tries at most."""
-
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 

@@ -131,7 +131,7 @@ async def end_now(leaving: ClusterNode) -> None:
 
 async def goes_on(socket: JsSocket) -> None:
     """It is answered, after it has come back by itself if its node is gone."""
-    async with asyncio.timeout(3 * TIMEOUT):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             with suppress(RuntimeError):  # it was lost just then
                 assert await socket.code("nonsense", {}) == "unknown_event"

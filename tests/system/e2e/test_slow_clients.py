@@ -1,7 +1,6 @@
 """Clients that take their time: nothing of a real process waits for them without end."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,10 +12,9 @@ from tests.kit.app import Person, add_person
 from tests.kit.attackers import drip, post
 from tests.kit.clients import Rest
 from tests.kit.processes import ServerProcess, serving
+from tests.kit.stalls import PATIENCE
 
 TIMEOUT = 1.0
-PATIENCE = 10.0
-"""Seconds in which an attacker's connection has to be closed, however busy the machine."""
 
 IN_TIME = {"server__request_timeout": TIMEOUT, "realtime__connect_timeout": TIMEOUT}
 
@@ -37,7 +35,6 @@ async def test_connections_that_never_come_to_the_point_are_closed(
 ) -> None:
     port = int(server.base_url.rpartition(":")[2])
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
-    began = time.monotonic()
     async with ClientSession() as http:
         rest = Rest(http, server.base_url)
         assert (await rest.get("/healthz")).status == 200
@@ -49,7 +46,6 @@ async def test_connections_that_never_come_to_the_point_are_closed(
             drip(port, post(person, 10**9)),
         )
         assert (await rest.get("/healthz")).status == 200
-    assert time.monotonic() - began < PATIENCE
     assert silent == unfinished == dripped == b""
     assert slow.startswith(b"HTTP/1.1 408 ")
     assert huge.startswith(b"HTTP/1.1 413 ")

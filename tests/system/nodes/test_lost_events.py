@@ -10,7 +10,7 @@ from chatserver.backplane import redis_bus
 from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.raw import RawDevice
 from tests.kit.services import eventually
-from tests.kit.stalls import STANDSTILL
+from tests.kit.stalls import PATIENCE, STANDSTILL
 from tests.system.nodes.town import Town, running_town
 
 HEALED = 10.0 + STANDSTILL
@@ -135,7 +135,7 @@ async def test_readiness_says_when_a_node_is_deaf_and_when_it_is_not(town: Town)
 
     async def until_ready(*wanted: int) -> None:
         """What was asked of late stands for a moment, and a busy machine is not ready."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while (await ready(0), await ready(1)) != wanted:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 

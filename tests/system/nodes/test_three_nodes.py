@@ -19,7 +19,7 @@ from tests.kit.app import SECRET, Person, add_person
 from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.cluster import Cluster, running_cluster
 from tests.kit.postgres import Databases
-from tests.kit.stalls import STANDSTILL
+from tests.kit.stalls import PATIENCE, STANDSTILL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -138,7 +138,7 @@ async def test_a_user_has_so_many_sockets_over_all_nodes_and_no_more(town: Town)
     await close(await town.open(other, *town.urls))
     # One that closes makes room on every other node.
     await devices[0].close()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while len(devices) == MOST_SOCKETS:
             with suppress(ConnectionRefusedError):
                 devices += await town.open(person, town.cluster.balancer.base_url)

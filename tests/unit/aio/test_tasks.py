@@ -8,6 +8,7 @@ import pytest
 
 from chatserver.aio import tasks
 from chatserver.aio.tasks import end, measure_lag
+from tests.kit.stalls import PATIENCE
 
 
 async def test_what_keeps_the_loop_busy_is_measured_as_lag(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +54,6 @@ async def test_a_task_that_has_lost_its_cancellation_is_cancelled_again() -> Non
 
     task = asyncio.create_task(works_on())
     await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await end(task)
     assert task.cancelled()

@@ -13,6 +13,7 @@ from jwt.algorithms import ECAlgorithm, HMACAlgorithm, RSAAlgorithm
 from chatserver.auth.jwks import MAX_KEY_SET_BYTES, Fetch, KeySet, KeySetError, read_key_set
 from chatserver.errors import Unavailable
 from tests.kit.jwks import JwksServer, SigningKey, private_key, public_jwk, running_jwks_server
+from tests.kit.stalls import PATIENCE
 
 INTERVAL = 300.0
 OVERLAP = 600.0
@@ -82,7 +83,7 @@ async def test_it_is_fetched_again_after_the_interval_without_anyone_waiting(hos
     assert await host.knows("one")
     host.clock.now += INTERVAL
     host.jwks.gate.clear()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await host.knows("one")
     host.jwks.gate.set()
     await host.settled()
@@ -144,7 +145,7 @@ async def test_closing_ends_a_fetch_under_way(host: Host) -> None:
     host.jwks.gate.clear()
     caller = asyncio.create_task(host.knows("one"))
     await asyncio.sleep(0.05)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await host.key_set.close()
         with pytest.raises(Unavailable):
             await caller
@@ -236,11 +237,11 @@ async def test_a_failing_server_leaves_the_old_keys_for_ever(
 async def test_a_server_that_hangs_holds_nobody_longer_than_the_timeout(host: Host) -> None:
     host.key_set = host.key_set_with(timeout=0.2)
     host.jwks.gate.clear()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(Unavailable):
             await host.knows("one")
     host.jwks.gate.set()
-    async with asyncio.timeout(10):  # one fetch may come too late again
+    async with asyncio.timeout(PATIENCE):  # one fetch may come too late again
         while True:
             host.clock.now += FAR
             with suppress(Unavailable):

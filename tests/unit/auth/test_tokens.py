@@ -24,6 +24,7 @@ from chatserver.errors import TokenExpired, Unauthorized, Unavailable
 from chatserver.models import Role
 from chatserver.settings import JwtSettings, SettingsError
 from tests.kit.jwks import JwksServer, SigningKey, forge, private_key, running_jwks_server, sign
+from tests.kit.stalls import PATIENCE
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 USER = UUID("3f8b2f0e-5f0c-4c43-9a51-0a6a2f6f8d11")
@@ -557,7 +558,7 @@ async def test_closing_ends_a_fetch_under_way(with_keys: MakeVerifier, host: Hos
     verifier = with_keys()
     caller = asyncio.create_task(verifier.verify(SigningKey("one").sign(claims())))
     await asyncio.sleep(0.05)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await verifier.close()
         with pytest.raises(Unavailable):
             await caller

@@ -11,9 +11,9 @@ from aiohttp import web
 from chatserver.http.admissions import SPARE, Admissions
 from chatserver.http.connections import ConnectionRunner
 from chatserver.http.origins import OriginPolicy
+from tests.kit.stalls import PATIENCE
 from tests.unit.realtime.wire import on_both_loops
 
-PATIENCE = 15.0
 HERE = "127.0.0.1"
 
 

@@ -9,11 +9,11 @@ import structlog
 from aiohttp import ClientSession, web
 
 from chatserver.http.connections import ConnectionRunner
+from tests.kit.stalls import PATIENCE
 from tests.unit.realtime.wire import on_both_loops
 
 TIMEOUT = 0.3
 UNHURRIED = 30.0
-PATIENCE = 60.0
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "

@@ -16,10 +16,10 @@ from chatserver.http.connections import (
     limit_kernel,
 )
 from chatserver.http.unread_answers import AT_ONCE, LEAST_RATE, UnreadAnswers
+from tests.kit.stalls import PATIENCE
 from tests.unit.realtime.wire import on_both_loops
 
 TIMEOUT = 0.4
-PATIENCE = 15.0
 SIZE = 1_000_000
 MIDDLE = 20_000
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
