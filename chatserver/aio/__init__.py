@@ -1,1 +1,1 @@
-"""asyncio: tasks, deadlines and batches."""
+"""asyncio: tasks, deadlines, batches and caches."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
@@ -41,22 +41,24 @@ class Batcher(Generic[Item, Result]):
 
     def __init__(
         self,
-        flush: Callable[[list[Item]], Awaitable[list[Result | Exception]]],
+        flush: Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]],
         *,
         max_batch: int,
-        max_waiting: int,
-        timeout: float,
+        max_waiting: int | None = None,
+        timeout: float | None = None,
         key: Callable[[Item], Hashable | None] = _no_key,
         linger: Callable[[], int] = _no_linger,
-        after: Callable[[list[Item], list[Result | Exception]], None] | None = None,
+        after: Callable[[list[Item], Sequence[Result | Exception]], None] | None = None,
     ) -> None:
+        """Without `max_waiting` and `timeout` (seconds) any number waits, for any time: for
+        a `flush` that ends soon by itself."""
         self._flush = flush
         self._key = key
         self._linger = linger
         self._after = after
         self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._deadlines = Deadlines[Result](timeout)
+        self._deadlines = None if timeout is None else Deadlines[Result](timeout)
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
@@ -68,13 +70,15 @@ class Batcher(Generic[Item, Result]):
         or when `timeout` seconds have passed; then it may have happened or not.
         An item whose caller is gone before its flush begins is not flushed.
         """
-        if len(self._waiting) >= self._max_waiting:
+        if self._max_waiting is not None and len(self._waiting) >= self._max_waiting:
             raise Unavailable("Too many requests wait for the database.", retry_after=RETRY_AFTER)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._worker is None:
             # In no caller's context: its log records are about many of them.
             self._worker = asyncio.create_task(self._work(), context=Context())
+        if self._deadlines is None:
+            return await future
         try:
             return await self._deadlines.run(future)
         except TimeoutError:
@@ -117,7 +121,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _flush_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         items = [item for item, _ in batch]
-        results: list[Result | Exception]
+        results: Sequence[Result | Exception]
         try:
             results = await self._flush(items)
         except Exception as error:

@@ -12,7 +12,6 @@ import logging
 import math
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +20,7 @@ from uuid import UUID
 from jwt import PyJWS, PyJWTError
 from jwt.algorithms import AllowedPublicKeys, HMACAlgorithm
 
+from chatserver.aio.caches import Cache
 from chatserver.auth.jwks import ALGORITHMS, Fetch, KeySet
 from chatserver.errors import Unauthorized
 from chatserver.models import Principal, Role
@@ -80,7 +80,8 @@ class TokenVerifier:
         self._secret = _checked_secret(jwt.secret) if jwt.secret else b""
         self._keys = _key_set(jwt, fetch)
         self._secret_algorithms, self._key_algorithms = _allowed_algorithms(jwt)
-        self._verified = _VerifiedTokens(CACHED_TOKENS)
+        # Only tokens signed with the secret: nothing but time can make those bad.
+        self._verified = Cache[bytes, Principal](CACHED_TOKENS)
 
     async def verify(self, token: str) -> Principal:
         """Who the token speaks of.
@@ -94,12 +95,13 @@ class TokenVerifier:
         digest = hashlib.sha256(token.encode()).digest()
         principal = self._verified.get(digest)
         if principal and not self._is_expired(principal.expires_at.timestamp()):
+            self._verified.put(digest, principal)  # The least recently used goes first.
             return principal
         header = _read_header(token)
         algorithm = header.get("alg")
         if algorithm in self._secret_algorithms:
             principal = self._principal(self._claims(token, self._secret, algorithm))
-            self._verified.add(digest, principal)
+            self._verified.put(digest, principal)
             return principal
         if algorithm in self._key_algorithms:
             return self._principal(await self._claims_by_key(token, header.get("kid"), algorithm))
@@ -191,28 +193,6 @@ def issue(
     }
     payload = json.dumps({name: value for name, value in claims.items() if value is not None})
     return _signatures().encode(payload.encode(), _checked_secret(secret), algorithm="HS256")
-
-
-class _VerifiedTokens:
-    """The tokens that were good, by digest; the least recently used goes first.
-
-    Only tokens signed with the secret: nothing but time can make those bad.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._principals: OrderedDict[bytes, Principal] = OrderedDict()
-
-    def get(self, digest: bytes) -> Principal | None:
-        principal = self._principals.get(digest)
-        if principal:
-            self._principals.move_to_end(digest)
-        return principal
-
-    def add(self, digest: bytes, principal: Principal) -> None:
-        self._principals[digest] = principal
-        if len(self._principals) > self._capacity:
-            self._principals.popitem(last=False)
 
 
 def _checked_secret(secret: str) -> bytes:

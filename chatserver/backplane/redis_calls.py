@@ -10,12 +10,15 @@ import hashlib
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Generic, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+
+from chatserver.aio.batcher import Batcher
 
 Client = Redis | RedisCluster
 
@@ -76,6 +79,13 @@ class RedisCalls:
         """The shard of a user, the same on every node."""
         return zlib.crc32(name.encode()) % self._shards
 
+    def batchers(
+        self, send: Callable[[int, list[Item]], Awaitable[Sequence[Answer]]]
+    ) -> Sequence[Batcher[Item, Answer]]:
+        """One for each shard, so that neither a crowd needs many connections, nor each of
+        it a command of its own. `send(shard, items)` answers the items in their order."""
+        return [Batcher(partial(send, shard), max_batch=MAX_BATCH) for shard in self.shards]
+
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """The script's answer. Raises RedisAway."""
         try:
@@ -98,47 +108,3 @@ class RedisCalls:
                 "redis_call_failed", command=words[0], error=f"{type(error).__name__}: {error}"
             )
             raise RedisAway from error
-
-
-class Batches(Generic[Item, Answer]):
-    """Sends together what is asked while the call before is under way.
-
-    For each shard one call runs at a time, so that neither a crowd needs many
-    connections, nor each of it a command of its own.
-    """
-
-    def __init__(self, send: Callable[[int, Sequence[Item]], Awaitable[Sequence[Answer]]]) -> None:
-        """`send` answers the items of a shard, one for one, in their order."""
-        self._send = send
-        self._waiting: dict[int, list[tuple[Item, asyncio.Future[Answer]]]] = {}
-        self._workers: dict[int, asyncio.Task[None]] = {}
-
-    async def ask(self, shard: int, item: Item) -> Answer:
-        """The answer; raises what `send` raised."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(shard, []).append((item, future))
-        if shard not in self._workers:
-            self._workers[shard] = asyncio.create_task(self._work(shard))
-        return await future
-
-    async def _work(self, shard: int) -> None:
-        try:
-            while waiting := self._waiting.pop(shard, None):
-                batch, rest = waiting[:MAX_BATCH], waiting[MAX_BATCH:]
-                if rest:
-                    self._waiting[shard] = rest
-                await self._answer(shard, batch)
-        finally:
-            del self._workers[shard]
-
-    async def _answer(self, shard: int, batch: list[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
-        try:
-            answers = await self._send(shard, [item for item, _ in batch])
-        except Exception as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)

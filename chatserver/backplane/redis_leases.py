@@ -21,7 +21,6 @@ from chatserver.backplane.memory import PresenceLeases
 from chatserver.backplane.redis_calls import (
     MAX_BATCH,
     TIMEOUT,
-    Batches,
     Client,
     RedisAway,
     RedisCalls,
@@ -73,15 +72,15 @@ class RedisLeases:
         self._must_restore = False
         self._unheard: set[UUID] = set()
         self._unended: dict[Socket, float] = {}
-        self._acquiring = Batches(self._send_acquire)
-        self._shortening = Batches(self._send_shorten)
-        self._looking = Batches(self._send_online)
+        self._acquiring = self._calls.batchers(self._send_acquire)
+        self._shortening = self._calls.batchers(self._send_shorten)
+        self._looking = self._calls.batchers(self._send_online)
 
     async def acquire(self, user_id: UUID, socket_id: str, ttl: float, cap: int = 0) -> bool:
         self._ttl = _milliseconds(ttl)
         self._local.check_cap(user_id, socket_id, cap)
         try:
-            claim = await self._acquiring.ask(self._shard(user_id), (user_id, socket_id, cap))
+            claim = await self._acquiring[self._shard(user_id)].submit((user_id, socket_id, cap))
         except RedisAway:
             is_first = await self._local.acquire(user_id, socket_id, ttl, cap)
             self._unheard.add(user_id)
@@ -107,7 +106,7 @@ class RedisLeases:
         await self._local.shorten(user_id, socket_id, grace)
         item = (user_id, socket_id, _milliseconds(grace))
         try:
-            await self._shortening.ask(self._shard(user_id), item)
+            await self._shortening[self._shard(user_id)].submit(item)
         except RedisAway:
             self._unended[user_id, socket_id] = time.monotonic()
             self._must_restore = True
@@ -119,7 +118,7 @@ class RedisLeases:
             shards.setdefault(self._shard(user_id), []).append(user_id)
         try:
             found = await asyncio.gather(
-                *(self._looking.ask(shard, users) for shard, users in shards.items())
+                *(self._looking[shard].submit(users) for shard, users in shards.items())
             )
         except RedisAway:
             return await self._local.online(user_ids)

@@ -10,7 +10,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from chatserver.backplane import memory
-from chatserver.backplane.redis_calls import TIMEOUT, Batches, Client, RedisAway, RedisCalls, Script
+from chatserver.backplane.redis_calls import TIMEOUT, Client, RedisAway, RedisCalls, Script
 from chatserver.telemetry.metrics import Metrics
 
 RETRY_AFTER: Final = 1.0
@@ -58,7 +58,7 @@ class SharedWindows(RedisStorage):
     def __init__(self, client: Client, prefix: str, calls: RedisCalls) -> None:
         self._client = client
         self._calls = calls
-        self._hits = Batches(self._send_hits)
+        self._hits = self._calls.batchers(self._send_hits)
         super().__init__("redis://", implementation="redispy", key_prefix=f"{prefix}:limits")
 
     def configure_bridge(self) -> None:
@@ -69,7 +69,7 @@ class SharedWindows(RedisStorage):
 
     async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         shard = self._calls.shard_of(key)
-        return bool(await self._hits.ask(shard, (key, limit, expiry * 1000)))
+        return bool(await self._hits[shard].submit((key, limit, expiry * 1000)))
 
     async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """When the window begins, by this node's clock, and how many hits are in it."""

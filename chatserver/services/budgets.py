@@ -8,13 +8,14 @@ a second `settle` tells the other nodes.
 
 import math
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
 
+from chatserver.aio.caches import Cache
 from chatserver.backplane.buckets import Buckets, Refusal
 from chatserver.backplane.redis_ledger import RedisLedger
 from chatserver.errors import RateLimited
@@ -73,7 +74,7 @@ class Budgets:
         self._users = Buckets[int](limits.user, clock=clock) if limits.user else None
         self.turns = Turns(AT_ONCE if limits.user else None)
         self._addresses = Buckets[str](limits.address, clock=clock) if limits.address else None
-        self._proven: OrderedDict[str, float] = OrderedDict()
+        self._proven = Cache[str, None](MAX_PROVEN, PROVEN_FOR, clock=clock)
         self._metrics = metrics
         self._ledger = ledger
         self._clock = clock
@@ -135,7 +136,7 @@ class Budgets:
         """
         if self._addresses is None or not address:
             return
-        if self._proven.get(address, 0.0) > self._clock():
+        if address in self._proven:
             self._addresses.charge(address, self.costs.handshake)
         else:
             self.spend_unproven(address, self.costs.handshake)
@@ -147,10 +148,7 @@ class Budgets:
         """
         if self._addresses is not None and address:
             self._addresses.refund(address, self.costs.handshake)
-            self._proven[address] = self._clock() + PROVEN_FOR
-            self._proven.move_to_end(address)
-            if len(self._proven) > MAX_PROVEN:
-                self._proven.popitem(last=False)
+            self._proven.put(address, None)
         self.spend(principal, self.costs.handshake)
 
     # With other nodes, and for the operator

@@ -1,6 +1,6 @@
 """Receipts: how far each participant holds and has read a conversation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -126,7 +126,7 @@ class ReceiptService:
             moved = await receipts.move_cursors(connection, list(moves.values())) if moves else {}
         return [_result(request, cursors, moves, moved) for request in batch]
 
-    def _publish(self, _: list[_Request], results: list[_Done | Exception]) -> None:
+    def _publish(self, _: list[_Request], results: Sequence[_Done | Exception]) -> None:
         """Each move once, however many asked for it, in the order of the numbers."""
         made = {
             (done.move.conversation_id, done.move.read_rev): (done.before, done.move, done.moved)

@@ -1,7 +1,5 @@
 """Senders who take no part in a conversation: who they are, for those who read it."""
 
-import time
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
@@ -9,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chatserver.aio.caches import Cache
 from chatserver.db.engine import Database
 from chatserver.db.host import HostTables
 from chatserver.models import Conversation, Message, Principal, SenderRole, User, Voice
@@ -28,14 +27,13 @@ class SenderService:
         """`ttl`: seconds until a user is looked up again."""
         self._database = database
         self._query = users.users_query(host)
-        self._ttl = ttl
-        self._known: OrderedDict[UUID, tuple[User, float]] = OrderedDict()
+        self._known = Cache[UUID, User](MAX_KEPT, ttl)
 
     async def voice(self, principal: Principal) -> Voice | None:
         """As whom the caller may write without taking part. Raises Unavailable."""
         if not principal.is_privileged:
             return None
-        user = self._recall(principal.user_id)
+        user = self._known.get(principal.user_id)
         if user is None:
             async with self._database.reads() as connection:
                 user = (await self._look_up(connection, {principal.user_id}))[principal.user_id]
@@ -48,7 +46,7 @@ class SenderService:
         asked = {message.sender_id for message in messages if message.sender_role.is_outside}
         if not asked:
             return list(messages)
-        found = {user_id: user for user_id in asked if (user := self._recall(user_id))}
+        found = {user_id: user for user_id in asked if (user := self._known.get(user_id))}
         if missing := asked - found.keys():
             found |= await self._look_up(connection, missing)
         return [
@@ -71,20 +69,12 @@ class SenderService:
             for view in views
         ]
 
-    def _recall(self, user_id: UUID) -> User | None:
-        user, until = self._known.get(user_id, (None, 0.0))
-        return user if time.monotonic() < until else None
-
     async def _look_up(
         self, connection: AsyncConnection, user_ids: Collection[UUID]
     ) -> dict[UUID, User]:
         """Each of them; one who is gone has no names."""
         found = {user_id: User(user_id, None, None, None) for user_id in user_ids}
         found |= await users.get_users(connection, self._query, user_ids)
-        until = time.monotonic() + self._ttl
         for user_id, user in found.items():
-            self._known[user_id] = user, until
-            self._known.move_to_end(user_id)
-        while len(self._known) > MAX_KEPT:
-            self._known.popitem(last=False)
+            self._known.put(user_id, user)
         return found

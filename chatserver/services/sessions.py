@@ -1,12 +1,11 @@
 """Sessions: from a token to a caller who exists."""
 
-import time
-from collections import OrderedDict
 from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
 from chatserver.aio.batcher import Batcher
+from chatserver.aio.caches import Cache
 from chatserver.auth.tokens import TokenVerifier
 from chatserver.db.engine import Database
 from chatserver.errors import Forbidden, Unauthorized
@@ -36,8 +35,7 @@ class SessionService:
         self._database = database
         self._verifier = verifier
         self._revocations = revocations
-        self._ttl = user_cache_ttl
-        self._known: OrderedDict[UUID, float] = OrderedDict()
+        self._known = Cache[UUID, None](MAX_CACHED_USERS, user_cache_ttl)
         # When thousands of sockets come back at once, they share a connection.
         self._look_ups = Batcher[UUID, bool](
             self._exist,
@@ -51,7 +49,7 @@ class SessionService:
         if not token:
             raise Unauthorized
         principal = await self._verifier.verify(token)
-        if self._known.get(principal.user_id, 0.0) < time.monotonic():
+        if principal.user_id not in self._known:
             await self._look_up(principal.user_id)
         # Last: nothing is waited for between this and the answer.
         if self._revocations.refuses(principal):
@@ -76,7 +74,7 @@ class SessionService:
             async with self._database.reads() as connection:
                 vanished.update(await users.list_missing(connection, some))
         for user_id in vanished:
-            self._known.pop(user_id, None)
+            self._known.drop(user_id)
         return vanished
 
     async def _exist(self, user_ids: list[UUID]) -> list[bool | Exception]:
@@ -87,7 +85,4 @@ class SessionService:
     async def _look_up(self, user_id: UUID) -> None:
         if not await self._look_ups.submit(user_id):
             raise Unauthorized
-        self._known[user_id] = time.monotonic() + self._ttl
-        self._known.move_to_end(user_id)
-        if len(self._known) > MAX_CACHED_USERS:
-            self._known.popitem(last=False)
+        self._known.put(user_id, None)

@@ -1,14 +1,13 @@
 """Typing indicators: best effort, and never left on by a socket that is gone."""
 
 import asyncio
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from chatserver.aio.batcher import Batcher
+from chatserver.aio.caches import Cache
 from chatserver.db.engine import Database
 from chatserver.errors import ChatError, NotFound, Unavailable
 from chatserver.events import Publisher, TypingChanged
@@ -58,10 +57,8 @@ class TypingService:
     ) -> None:
         self._database = database
         self._publisher = publisher
-        self._believed_for = believed_for
         self._typing: dict[str, dict[UUID, _Place]] = {}
-        # When each was looked up, the longest ago first, and how it was.
-        self._known: OrderedDict[UUID, tuple[float, Membership | None]] = OrderedDict()
+        self._known = Cache[UUID, Membership | None](MAX_KNOWN, believed_for)
         self._look_ups = Batcher[UUID, Membership | None](
             self._look_up,
             max_batch=CONVERSATIONS_AT_ONCE,
@@ -134,24 +131,20 @@ class TypingService:
 
     async def _get_membership(self, conversation_id: UUID) -> Membership | None:
         """As it was a moment ago; None where the database was always away."""
-        looked_at, membership = self._known.get(conversation_id, (None, None))
-        if looked_at is not None and time.monotonic() < looked_at + self._believed_for:
-            return membership
+        known = self._known.get_stale(conversation_id)
+        if conversation_id in self._known:
+            return known
         try:
             return await self._look_ups.submit(conversation_id)
         except Unavailable:
-            return membership
+            return known
 
     async def _look_up(self, conversation_ids: list[UUID]) -> list[Membership | Exception | None]:
         async with self._database.reads() as connection:
             found = await conversations.list_memberships(connection, conversation_ids)
         by_id = {membership.id: membership for membership in found}
-        now = time.monotonic()
         for conversation_id in conversation_ids:
-            self._known[conversation_id] = now, by_id.get(conversation_id)
-            self._known.move_to_end(conversation_id)
-        while len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+            self._known.put(conversation_id, by_id.get(conversation_id))
         return [by_id.get(conversation_id) for conversation_id in conversation_ids]
 
     def _forget(self, socket_id: str, conversation_id: UUID) -> None:
@@ -161,7 +154,7 @@ class TypingService:
             del self._typing[socket_id]
 
     def _publish(self, principal: Principal, conversation_id: UUID, is_typing: bool) -> None:
-        _, membership = self._known.get(conversation_id, (None, None))
+        membership = self._known.get_stale(conversation_id)
         self._publisher.publish(
             TypingChanged(
                 conversation_id=conversation_id,

@@ -215,7 +215,7 @@ class MessageWriter:
             await self._disconnect()
             return {}
 
-    def _publish(self, _: list[NewMessage], results: list[Stored | Exception]) -> None:
+    def _publish(self, _: list[NewMessage], results: Sequence[Stored | Exception]) -> None:
         introductions, self._introductions = self._introductions, {}
         stored = _stored(results)
         for appended, message in stored:

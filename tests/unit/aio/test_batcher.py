@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ class Flushes:
 
     def __init__(self) -> None:
         self.batches: list[list[Any]] = []
-        self.after: list[list[Any]] = []
+        self.after: list[Sequence[Any]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.failure: Exception | None = None
@@ -33,7 +33,7 @@ class Flushes:
             raise self.failure
         return [item if isinstance(item, Exception) else f"{item}!" for item in items]
 
-    def publish(self, items: list[Any], results: list[Any]) -> None:
+    def publish(self, items: list[Any], results: Sequence[Any]) -> None:
         self.after.append(results)
         if self.after_failure:
             raise self.after_failure
@@ -288,3 +288,14 @@ async def test_nothing_is_kept_of_what_is_done() -> None:
     del item
     gc.collect()
     assert watched() is None
+
+
+async def test_without_limits_any_number_waits_for_any_time() -> None:
+    flushes = Flushes()
+    flushes.gate.clear()
+    batcher = Batcher[str, str](flushes.flush, max_batch=100)
+    callers = [asyncio.create_task(batcher.submit(str(number))) for number in range(250)]
+    await asyncio.sleep(3600)
+    flushes.gate.set()
+    assert await asyncio.gather(*callers) == [f"{number}!" for number in range(250)]
+    assert [len(batch) for batch in flushes.batches] == [100, 100, 50]
