@@ -16,7 +16,7 @@ from chatserver.repositories import conversations
 from chatserver.repositories.conversations import Membership
 from chatserver.services.access import closed, may_access
 
-BELIEVED_FOR: Final = 5.0
+BELIEVED_FOR: Final = 1.0
 """Seconds for which a conversation is taken to be as it was when it was looked up."""
 
 CONVERSATIONS_AT_ONCE: Final = 1000

@@ -1,4 +1,4 @@
-"""Leases and limits on a Redis Cluster of three masters."""
+"""Leases, limits and the ledger on a Redis Cluster of three masters."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,6 +11,7 @@ from chatserver.backplane.leases import TooManyLeases
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.telemetry.metrics import Metrics
+from tests.integration.backplane.test_redis_ledger import Node
 from tests.kit.leases import TTL, told
 from tests.kit.patient import PATIENT
 from tests.kit.redis import running_redis_cluster
@@ -25,7 +26,7 @@ async def cluster() -> AsyncIterator[RedisCluster]:
         yield client
 
 
-async def test_leases_and_limits_work_on_a_cluster(
+async def test_leases_limits_and_the_ledger_work_on_a_cluster(
     cluster: RedisCluster, redis_prefix: str
 ) -> None:
     one, two = (RedisLeases(cluster, redis_prefix, timeout=PATIENT) for _ in range(2))
@@ -49,6 +50,14 @@ async def test_leases_and_limits_work_on_a_cluster(
     for user in users[:20]:
         answers = await asyncio.gather(*(nodes[number % 2].hit(user) for number in range(12)))
         assert answers.count(None) == 10
+
+    spender, other = (Node(cluster, redis_prefix) for _ in range(2))
+    for user in users:  # more than one call's worth, on every shard
+        spender.buckets.charge(str(user), 20)
+        other.buckets.charge(str(user), 10)
+    assert await spender.settle()
+    assert await other.settle()
+    assert {other.left(str(user)) for user in users} == {30}
 
     keys = [key async for key in cluster.scan_iter(f"{redis_prefix}:*")]
     places = {cluster.get_node_from_key(key.decode()) for key in keys}

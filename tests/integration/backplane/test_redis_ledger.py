@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from chatserver.backplane.buckets import Buckets
-from chatserver.backplane.redis_calls import MAX_BATCH
+from chatserver.backplane.redis_calls import MAX_BATCH, Client
 from chatserver.backplane.redis_ledger import RedisLedger
 from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.patient import PATIENT
@@ -17,7 +17,7 @@ from tests.kit.redis import command
 class Node:
     """The buckets of a node, and what settles them; 60 units are an hour's."""
 
-    def __init__(self, client: Redis, prefix: str) -> None:
+    def __init__(self, client: Client, prefix: str) -> None:
         self.is_available = True
         self.buckets = Buckets[str]("60/hour")
         self.ledger = RedisLedger(client, prefix, lambda: self.is_available, timeout=PATIENT)

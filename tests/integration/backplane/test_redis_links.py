@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from redis.exceptions import ConnectionError
@@ -13,6 +14,7 @@ from chatserver.backplane import redis_channels, redis_links
 from chatserver.backplane.redis_links import RedisLinks
 from chatserver.dev.redis import EmbeddedRedis
 from tests.integration.backplane.test_redis_bus import Listener, running_bus, until_heard
+from tests.integration.backplane.test_redis_ledger import Node
 from tests.kit.patient import PATIENT
 from tests.kit.redis import (
     running_redis_cluster,
@@ -48,11 +50,23 @@ async def exchange(one: Listener, other: Listener, channel: str) -> None:
     assert other.heard[-1] == (channel, b"hello")
 
 
+async def settle(links: RedisLinks) -> None:
+    """One node learns what another has spent."""
+    name = uuid4().hex
+    one, other = Node(links.client, name), Node(links.client, name)
+    one.buckets.charge("ann", 20)
+    other.buckets.charge("ann", 10)
+    assert await one.settle()
+    assert await other.settle()
+    assert other.left() == 30
+
+
 async def test_by_tls_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
     async with running_tls_redis(tmp_path) as redis, opened(redis.url) as links:
         assert await links.client.get("key") is None
         async with running_bus(redis.url) as one, running_bus(redis.url) as other:
             await exchange(one, other, "a")
+        await settle(links)
 
 
 async def test_by_tls_a_stranger_is_refused(tmp_path: Path) -> None:
@@ -67,6 +81,7 @@ async def test_by_tls_a_stranger_is_refused(tmp_path: Path) -> None:
 async def test_through_a_sentinel_and_over_a_failover() -> None:
     async with running_sentinel_group() as group, opened(group.url) as links:
         await links.client.set("key", "value")
+        await settle(links)
         async with running_bus(group.url) as one, running_bus(group.url) as other:
             await exchange(one, other, "a")
             await group.kill_master()
@@ -77,6 +92,7 @@ async def test_through_a_sentinel_and_over_a_failover() -> None:
             print(f"heard again {time.monotonic() - began:.1f} s after the master had gone")
         await links.client.set("key", "another")
         assert await links.client.get("key") == b"another"
+        await settle(links)
 
 
 async def test_as_a_cluster_whichever_of_its_nodes_is_asked() -> None:
