@@ -15,7 +15,7 @@ STOCK_CPU = 280.0
 """What `stock` took where the three above were set: as shares of it they hold on any machine."""
 TWO_NODES = 1.6
 FOUR_NODES = 1.2
-SOCKET_BYTES = 20 * 1024
+SOCKET_BYTES = 8 * 1024
 GROWTH = 1.5
 OWN_P95 = 10.0
 """Milliseconds, for what reads all conversations of a user with very many."""

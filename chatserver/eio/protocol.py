@@ -30,6 +30,10 @@ MAX_POST_PACKETS: Final = 4096
 # How long a poll waits while a websocket is being probed, in seconds.
 POLL_WHILE_PROBING: Final = 0.1
 
+MAX_IDLE_PACKETS: Final = 200
+"""The most packets and control frames of one client from one of our pings to the next that
+ask for nothing (pongs, acks of nothing): no budget pays for them. Honest ones are few."""
+
 # Websocket close codes.
 PROTOCOL_ERROR: Final = 1002
 UNSUPPORTED_DATA: Final = 1003

@@ -13,8 +13,10 @@ from aiohttp import hdrs, web
 
 from chatserver.eio import responses as answers
 from chatserver.eio.bodies import BadBody, read_packets
+from chatserver.eio.frames import FrameReader
 from chatserver.eio.handshakes import Environ, environ_of, wants_websocket
 from chatserver.eio.observers import Observer
+from chatserver.eio.opening_handshake import accept
 from chatserver.eio.polling import PollOverlap
 from chatserver.eio.protocol import (
     CLOSE,
@@ -143,7 +145,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         if socket.websocket is not None or (is_websocket and socket.is_upgrading):
             raise answers.bad_request("transport_taken")
         if is_websocket:
-            return await self.serve_websocket(socket, request, socket.upgrade)
+            return await self.serve_websocket(socket, request, socket.probe_by)
         if request.method == hdrs.METH_POST:
             return await self._push(socket, request)
         return await self._poll(socket, request)
@@ -157,10 +159,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         socket = self._open(request, address, is_websocket=is_websocket)
         if not is_websocket:
             return answers.text(SEPARATOR.join(socket.take()))
-        try:
-            return await self.serve_websocket(socket, request, socket.read)
-        finally:
-            socket.close(Reason.TRANSPORT_CLOSE)
+        return await self.serve_websocket(socket, request, socket.open)
 
     def admit(self, request: web.Request) -> str:
         """With whose sockets that of a client that may open one counts; raises EngineError."""
@@ -198,26 +197,25 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self,
         socket: EngineSocket,
         request: web.Request,
-        serve: Callable[[WebSocket], Awaitable[None]],
+        serve: Callable[[WebSocket], None],
         *,
-        counts_pongs: bool = False,
+        cuts_messages: bool = True,
     ) -> web.StreamResponse:
-        """Accept a websocket, as the transport of `socket` or to be probed, until it ends."""
+        """Accept a websocket and give it to `serve`, as the transport of `socket` or its probe.
+
+        A socket that has no other transport ends where that fails.
+        """
+        reader = FrameReader(self.max_http_buffer_size, cuts_messages=cuts_messages)
         try:
-            websocket = await WebSocket.accept(
-                request,
-                self.max_http_buffer_size,
-                counts_pongs=counts_pongs,
-                cuts_messages=not counts_pongs,
-            )
-        except (ConnectionError, ValueError, web.HTTPBadRequest):
-            raise answers.bad_request("bad_websocket") from None
-        try:
-            await serve(websocket)
-        finally:
-            if socket.websocket is websocket:
+            websocket, response = await accept(request, reader)
+        except BaseException as error:
+            if socket.transport != "polling":
                 socket.close(Reason.TRANSPORT_CLOSE)
-        return websocket.response
+            if isinstance(error, ConnectionError | ValueError | web.HTTPBadRequest):
+                raise answers.bad_request("bad_websocket") from None
+            raise
+        serve(websocket)
+        return response
 
     async def _poll(self, socket: EngineSocket, request: web.Request) -> web.StreamResponse:
         connection = request.transport

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from chatserver.eio.frames import OVERSIZE_MARK
 from chatserver.eio.polling import Polls
-from chatserver.eio.probes import asks_to_upgrade
+from chatserver.eio.probes import Probe
 from chatserver.eio.protocol import (
     CLOSE,
+    MAX_IDLE_PACKETS,
     MAX_POLL_PACKETS,
     MESSAGE_TOO_BIG,
     NOOP,
@@ -25,7 +26,7 @@ from chatserver.eio.protocol import (
     Reason,
     Receiver,
 )
-from chatserver.eio.websocket import BINARY_MARK, MAX_IDLE_PACKETS, WebSocket, frame_payload
+from chatserver.eio.websocket import BINARY_MARK, WebSocket, frame_payload
 
 LEAST_RATE: Final = 4096
 """Bytes a second that a client takes at least while more than that waits for it."""
@@ -54,7 +55,6 @@ class EngineSocket:
         "_out_bytes",
         "_polls",
         "_pong_due",
-        "_probe",
         "_sent_bytes",
         "_timer",
         "_was_paused",
@@ -62,6 +62,7 @@ class EngineSocket:
         "closed",
         "is_leaving",
         "is_posting",
+        "probe",
         "receiver",
         "session",
         "sid",
@@ -92,7 +93,7 @@ class EngineSocket:
         self._sent_bytes = 0
         self._due_bytes = 0  # to have left us when the pong is due
         self._polls = Polls(engine.loop, self._miss_client)
-        self._probe: WebSocket | None = None
+        self.probe: Probe | None = None
         self._pong_due = False
         self._idle_packets = 0
         self._was_paused = False
@@ -109,7 +110,7 @@ class EngineSocket:
 
     @property
     def is_upgrading(self) -> bool:
-        return self._probe is not None
+        return self.probe is not None
 
     @property
     def queued_bytes(self) -> int:
@@ -166,7 +167,7 @@ class EngineSocket:
             return SEPARATOR.join(self.take())
         poll = self._polls.open()
         if self.is_upgrading:
-            self._engine.loop.call_later(POLL_WHILE_PROBING, self._release_poll, poll)
+            self._engine.loop.call_later(POLL_WHILE_PROBING, self.release_poll, poll)
         try:
             return await poll
         finally:
@@ -187,7 +188,7 @@ class EngineSocket:
         if self._polls.can_take:
             self._polls.end(self.take())
 
-    def _release_poll(self, poll: "asyncio.Future[bytes] | None" = None) -> None:
+    def release_poll(self, poll: "asyncio.Future[bytes] | None" = None) -> None:
         """End the waiting poll (only `poll`, if given), with packets or without."""
         if self._polls.has(poll):
             packets = self.take() if self._polls.can_take else []
@@ -195,43 +196,45 @@ class EngineSocket:
 
     # Receiving
 
-    async def read(self, websocket: WebSocket) -> None:
-        """Make `websocket` the transport and read it until it is gone."""
+    def open(self, websocket: WebSocket) -> None:
+        """Make `websocket` the transport and hear what comes on it."""
         if self.closed:
-            await websocket.finish(1000)
+            websocket.close(1000)
+            websocket.listen(self)
             return
         self.websocket, self.transport = websocket, self.WEBSOCKET
         self._polls.close()
-        self._release_poll()
+        self.release_poll()
         self.flush()
-        while (data := await websocket.receive()) is not None:
-            if not self.closed:
-                self.receive_packet(data)
-            await self.wait_readable()
+        if self._gate is not None:
+            websocket.pause()
+        websocket.listen(self)
 
-    async def upgrade(self, websocket: WebSocket) -> None:
-        """Change over to `websocket` when the client says so, with or without a probe.
+    def probe_by(self, websocket: WebSocket) -> None:
+        """Let the client say on `websocket` whether it changes over to it."""
+        engine = self._engine
+        self.probe = probe = Probe(self, websocket, engine.loop, engine.upgrade_timeout)
+        if self.closed:
+            probe.close()
+        websocket.listen(probe)
 
-        When that does not happen in time, or with anything unexpected, only the
-        websocket is closed and polling goes on.
-        """
-        self._probe = websocket
-        timer = self._engine.loop.call_later(
-            self._engine.upgrade_timeout, websocket.close, PROTOCOL_ERROR
-        )
-        try:
-            upgraded = await asks_to_upgrade(websocket, self._release_poll)
-        finally:
-            timer.cancel()
-            self._probe = None
-        if not upgraded or self.closed:
-            await websocket.finish(PROTOCOL_ERROR)
-            return
+    def upgrade(self, websocket: WebSocket) -> None:
+        """Change over from polling to `websocket`."""
         self._engine.observer.socket_upgraded()
-        await self.read(websocket)
+        self.open(websocket)
+
+    def websocket_lost(self) -> None:
+        """The connection of the websocket is gone (see `websocket.Listener`)."""
+        self.close(Reason.TRANSPORT_CLOSE)
+
+    def receive_control(self, *, is_pong: bool) -> None:
+        """Take note of a ping or pong frame (see `websocket.Listener`)."""
+        self.count_idle()
 
     def receive_packet(self, data: bytes) -> None:
         """Handle one Engine.IO packet; a packet that is none closes the connection."""
+        if self.closed:
+            return
         kind = data[:1]
         if kind == b"4":
             if not self.is_leaving:
@@ -280,11 +283,15 @@ class EngineSocket:
         if self._gate is None and not self.closed:
             self._was_paused = True
             self._gate = self._engine.loop.create_future()
+            if self.websocket is not None:
+                self.websocket.pause()
 
     def resume_reading(self) -> None:
         gate, self._gate = self._gate, None
         if gate is not None and not gate.done():
             gate.set_result(None)
+            if self.websocket is not None:
+                self.websocket.resume()
 
     async def wait_readable(self) -> None:
         """Wait while reading is paused."""
@@ -296,8 +303,6 @@ class EngineSocket:
     def _send_ping(self) -> None:
         self._pong_due = True
         self._idle_packets = 0
-        if self.websocket is not None:
-            self.websocket.idle_frames = 0
         self.enqueue(self.PING)
         self.flush()
         least = min(self.queued_bytes, int(LEAST_RATE * self._engine.ping_timeout))
@@ -361,7 +366,7 @@ class EngineSocket:
         self._polls.close()
         self._out, self._out_bytes = [], 0
         self.resume_reading()
-        if self._probe is not None:
-            self._probe.close(1000)
+        if self.probe is not None:
+            self.probe.close(1000)
         self._engine.forget(self, reason)
         self.receiver.closed(reason)

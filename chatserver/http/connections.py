@@ -26,6 +26,7 @@ from chatserver.http.problems import (
     HeaderFieldsTooLarge,
     problem_response,
 )
+from chatserver.http.successors import Successor, Successors
 from chatserver.http.unread_answers import UnreadAnswers
 
 SERVER_NAME: Final = "chatserver"
@@ -66,8 +67,8 @@ class Connection(web.RequestHandler):
     aiohttp waits for the first head without end, and for the rest of one that has begun
     as long as for a new one. A connection that has made a request may be silent until
     aiohttp's `keepalive_timeout`. An answer must be taken in time (`UnreadAnswers`), also
-    one that is still being written when the connection ends; a websocket is judged by its
-    own heartbeat.
+    one that is still being written when the connection ends. A websocket is no connection
+    of this kind any more: once it is open, its transport has another protocol.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Connection(web.RequestHandler):
         "_head_bytes",
         "_head_timer",
         "_request_timeout",
+        "_successors",
         "_unread",
         "_wire",
         "on_lost",
@@ -89,12 +91,14 @@ class Connection(web.RequestHandler):
         request_timeout: float,
         unread: UnreadAnswers,
         admissions: Admissions,
+        successors: Successors,
         **options: Any,
     ) -> None:
         super().__init__(server, **options)
         self._request_timeout = request_timeout
         self._unread = unread
         self._admissions = admissions
+        self._successors = successors
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0  # of a head that is not complete
         self._body: StreamReader | None = None  # of the latest request
@@ -113,9 +117,6 @@ class Connection(web.RequestHandler):
             self._admissions.try_out(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._payload_parser is not None:  # a websocket's
-            super().data_received(data)
-            return
         before = self._request_count
         is_head = self._body is None or self._body.is_eof()
         super().data_received(data)
@@ -174,9 +175,7 @@ class Connection(web.RequestHandler):
         self._unread.forget(self)
 
     def unsent_bytes(self) -> int:
-        """What the kernel has not taken; 0 for a websocket that is not closing."""
-        if self._payload_parser is not None and not self._wire.is_closing():
-            return 0
+        """What the kernel has not taken."""
         return self._wire.get_write_buffer_size()
 
     def give_up(self) -> None:
@@ -191,7 +190,11 @@ class Connection(web.RequestHandler):
         self._cancel_timer()
         self._unread.forget(self)
         self._admissions.forget(self)
-        self._admission.end()
+        heir = self._wire.get_protocol()
+        if heir is None or heir is self:
+            self._admission.end()
+        else:  # it is lost to aiohttp alone (see eio.opening_handshake)
+            self._successors.add(cast(Successor, heir), self._wire, self._admission)
         super().connection_lost(exc)
         self._body = None
         on_lost, self.on_lost = self.on_lost, None
@@ -290,7 +293,9 @@ class ConnectionServer(web.Server):
     ) -> None:
         """Serves what `made`, the server of an application, would serve."""
         super().__init__(made.request_handler, request_factory=made.request_factory)
+        self._successors = Successors()
         self._options = {
+            "successors": self._successors,
             "request_timeout": request_timeout,
             "unread": UnreadAnswers(write_timeout, on_unread),
             "admissions": Admissions() if admissions is None else admissions,
@@ -299,6 +304,9 @@ class ConnectionServer(web.Server):
 
     def __call__(self) -> Connection:
         return Connection(self, loop=asyncio.get_running_loop(), **self._options)
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await asyncio.gather(super().shutdown(timeout), self._successors.wait(timeout))
 
 
 class ConnectionRunner(web.AppRunner):

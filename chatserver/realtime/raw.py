@@ -9,11 +9,11 @@ from typing import ClassVar, Final
 from aiohttp import web
 
 from chatserver.eio.handshakes import environ_of, wants_websocket
-from chatserver.eio.protocol import SERVICE_RESTART, Reason
+from chatserver.eio.protocol import SERVICE_RESTART
 from chatserver.eio.responses import EngineError
 from chatserver.eio.server import EngineServer
 from chatserver.eio.session import EngineSocket
-from chatserver.eio.websocket import PONG_MARK, WebSocket
+from chatserver.eio.websocket import WebSocket
 from chatserver.realtime.raw_clients import RawClient
 from chatserver.realtime.raw_frames import Rewording
 from chatserver.sio.server import ChatSocketServer
@@ -34,10 +34,14 @@ class RawSocket(EngineSocket):
     __slots__ = ()
 
     def receive_packet(self, data: bytes) -> None:
-        if data == PONG_MARK:
-            self.receive_pong()
-        elif not self.is_leaving:
+        if not (self.closed or self.is_leaving):
             self.receiver.receive(data)
+
+    def receive_control(self, *, is_pong: bool) -> None:
+        if is_pong:
+            self.receive_pong()
+        else:
+            self.count_idle()
 
 
 class RawDoor:
@@ -74,17 +78,14 @@ class RawDoor:
         socket.start(client)
         engine.register(socket)
 
-        async def serve(websocket: WebSocket) -> None:
+        def serve(websocket: WebSocket) -> None:
             if socket.closed:  # by a drain
-                await websocket.finish(SERVICE_RESTART)
+                websocket.close(SERVICE_RESTART)
                 return
             client.connect(token)
-            await socket.read(websocket)
+            socket.open(websocket)
 
-        try:
-            return await engine.serve_websocket(socket, request, serve, counts_pongs=True)
-        finally:
-            socket.close(Reason.TRANSPORT_CLOSE)
+        return await engine.serve_websocket(socket, request, serve, cuts_messages=False)
 
     def _token(self, request: web.Request) -> str | None:
         return request.query.get("token") if self._takes_query_token else None

@@ -8,6 +8,9 @@ import pytest
 import structlog
 from aiohttp import ClientSession, web
 
+from chatserver.eio.frames import FrameReader
+from chatserver.eio.opening_handshake import accept
+from chatserver.eio.websocket import WebSocket, text_frame
 from chatserver.http.connections import ConnectionRunner
 from tests.kit.stalls import PATIENCE
 from tests.unit.realtime.wire import on_both_loops
@@ -19,6 +22,20 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "
 
 
+class Echo:
+    """Says what it hears."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    def receive_packet(self, data: bytes) -> None:
+        self._websocket.write([text_frame(data)])
+
+    def receive_control(self, *, is_pong: bool) -> None: ...
+
+    def websocket_lost(self) -> None: ...
+
+
 async def answer(request: web.Request) -> web.StreamResponse:
     """Does what the path says, and says how long the body was."""
     if request.path == "/slow":
@@ -26,10 +43,9 @@ async def answer(request: web.Request) -> web.StreamResponse:
     if request.path == "/broken":
         raise RuntimeError("a secret")
     if request.path == "/websocket":
-        websocket = web.WebSocketResponse()
-        await websocket.prepare(request)
-        await websocket.send_str(await websocket.receive_str())
-        return websocket
+        websocket, response = await accept(request, FrameReader(1000, cuts_messages=False))
+        websocket.listen(Echo(websocket))
+        return response
     if request.path == "/unread":
         return web.Response(text="unread!")
     return web.Response(text=f"{len(await request.read())}!")

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from chatserver.eio.websocket import MAX_IDLE_PACKETS
+from chatserver.eio.protocol import MAX_IDLE_PACKETS
 from tests.unit.realtime.wire import Node
 
 
