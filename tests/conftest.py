@@ -18,7 +18,7 @@ settings.load_profile("any speed")
 
 DIRECTORY = Path(__file__).parent
 
-LEVELS = ("chaos", "system", "integration", "unit")
+LEVELS = ("chaos", "system", "kit", "integration", "unit")
 """Directories of tests, those whose tests take longest first."""
 
 
