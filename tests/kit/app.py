@@ -1,5 +1,6 @@
 """The whole application on a free port of 127.0.0.1, and people who use it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from chatserver.app import Node, create_node
 from chatserver.auth.tokens import issue
 from chatserver.http.connections import ConnectionRunner
 from chatserver.models import Role
+from tests.kit.listeners import stop_accepting
 from tests.kit.services import connected, settings_for
 
 SECRET = "9gq2ub7xk4mz0rw8hn5tc1vy6pdj3slf"
@@ -50,8 +52,10 @@ async def running_server(database_url: str, **overrides: Any) -> AsyncIterator[R
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await (site := web.TCPSite(runner, "127.0.0.1", 0)).start()
         yield RunningServer(f"http://127.0.0.1:{runner.addresses[0][1]}", database_url, node)
+        assert isinstance(site._server, asyncio.Server)
+        await stop_accepting(site._server)
     finally:
         await runner.cleanup()
 

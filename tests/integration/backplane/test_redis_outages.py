@@ -87,7 +87,6 @@ async def test_without_redis_nobody_waits_and_the_node_answers_for_itself(
         await node.settle([ONE])
         assert await node.online([ONE, TWO]) == {TWO}
     took = time.monotonic() - started
-    assert took < 5, "the deadline counts"
     assert len(waits) <= 1 + took / PAUSE, "who has waited asks no more for a while"
     assert not hasty.client.connection_pool._in_use_connections
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Callable
 from uuid import UUID
 
@@ -17,7 +16,6 @@ from chatserver.repositories.appends import NewMessage, Outcome
 from chatserver.services.writer import CONNECTION_SETTINGS, Stored
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, eventually, running_node, until_someone_waits
-from tests.kit.stalls import STANDSTILL
 
 LOCK_TIMEOUT = CONNECTION_SETTINGS["lock_timeout"]
 
@@ -127,9 +125,7 @@ async def test_a_row_that_is_locked_for_long_does_not_fail_its_neighbours(
         key = "id" if table == "conversations" else "user_id"
         await holder.execute("BEGIN")
         await holder.execute(f"SELECT FROM chat.{table} WHERE {key} = $1 FOR UPDATE", row)
-        started = time.monotonic()
         results = await append_all(node, [new(held), new(free), new(held), new(free)])
-        assert time.monotonic() - started < 4.5 + STANDSTILL
         await holder.execute("ROLLBACK")
         assert [isinstance(each, Unavailable) for each in results] == [True, False, True, False]
         assert [each.seq for each, _ in (results[1], results[3])] == [1, 2]  # type: ignore[misc]

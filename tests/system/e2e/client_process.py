@@ -12,7 +12,6 @@ from tests.kit.app import Person
 from tests.kit.clients import TIMEOUT
 
 LONGEST_LINE = 2**24
-SETTLE = 0.05
 
 Happening = tuple[str, list[Any]]
 """An event with its arguments: the server's, or connect, disconnect, connect_error."""
@@ -59,11 +58,6 @@ class ClientProcess:
         """Close every socket and forget it."""
         await self.do("reset")
         self._sockets.clear()
-        # A connection that is still being accepted when its server closes is leaked by
-        # Python 3.11's asyncio, so let those arrive that the client had begun: in several
-        # looks, of which only one can be too short on a machine that stood still.
-        for _ in range(5):
-            await asyncio.sleep(SETTLE / 5)
 
     async def end(self) -> None:
         assert self._process.stdin is not None

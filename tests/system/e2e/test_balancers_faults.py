@@ -1,7 +1,6 @@
 """HAProxy and nginx with the configurations that we ship, when nodes drain, die and return."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -14,7 +13,6 @@ from tests.kit.balancer import Balancer
 from tests.kit.clients import TIMEOUT, Rest
 from tests.kit.cluster import ClusterNode
 from tests.kit.postgres import Databases
-from tests.kit.stalls import STANDSTILL
 from tests.system.e2e.balanced import (
     BALANCERS,
     Site,
@@ -34,14 +32,9 @@ DRAIN_DELAY = 30.0
 SERVES_ON = 3.0
 """Seconds; longer than in production, so that what comes too late is seen."""
 
-AT_ONCE = 2.0 + STANDSTILL
-
 NGINX_FORGETS = 4.1
 """Seconds until it tries a node again that did not answer: more than `fail_timeout`, which
 it counts in whole ones."""
-
-NOTICED = 2.0 + STANDSTILL
-"""Seconds from SIGTERM, within which HAProxy has to send nobody to that node any more."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -77,21 +70,17 @@ async def until(site: Site, wanted: Callable[[list[str]], bool]) -> None:
 
 
 @asynccontextmanager
-async def rest_load(site: Site, balancer: Balancer) -> AsyncIterator[list[tuple[float, Any]]]:
-    """Sends and reads meanwhile, one after the other: when and with which status each ended."""
-    answers: list[tuple[float, Any]] = []
+async def rest_load(site: Site, balancer: Balancer) -> AsyncIterator[list[int]]:
+    """Sends and reads meanwhile, one after the other: with which status each ended."""
+    answers: list[int] = []
 
     async def keep_calling() -> None:
         chat = site.chat
         async with ClientSession() as http:
             rest = Rest(http, balancer.base_url)
             while True:
-                began = time.monotonic()
-                sent = await rest.send(chat.tenant, chat.id, content="hello")
-                answers.append((time.monotonic() - began, sent.status))
-                began = time.monotonic()
-                read = await rest.get("unread-count", chat.landlord)
-                answers.append((time.monotonic() - began, read.status))
+                answers.append((await rest.send(chat.tenant, chat.id, content="hello")).status)
+                answers.append((await rest.get("unread-count", chat.landlord)).status)
 
     calling = [asyncio.create_task(keep_calling()) for _ in range(3)]
     try:
@@ -117,9 +106,7 @@ async def test_while_a_node_drains_and_ends_no_request_fails(
         await asyncio.sleep(0.5)
         await leaving.restart()
         await asyncio.sleep(1.5)
-    assert len(answers) > 50
-    assert {status for _, status in answers} == {200, 201}
-    assert max(seconds for seconds, _ in answers) < AT_ONCE
+    assert set(answers) == {200, 201}
 
 
 async def end_now(leaving: ClusterNode) -> None:
@@ -151,9 +138,7 @@ async def test_haproxy_sends_nothing_new_to_a_draining_node_and_keeps_what_it_ha
             for _ in range(4)
         ]
         leaving.terminate()
-        began = time.monotonic()
         await until(site, lambda states: states[0] == "DOWN")
-        assert time.monotonic() - began < NOTICED
         # What was there goes on: a polling session, and websockets.
         assert await post(http, base_url, sid, "6") == 200
         for socket in sockets:
@@ -171,7 +156,7 @@ async def test_haproxy_sends_nothing_new_to_a_draining_node_and_keeps_what_it_ha
     await leaving.restart()
 
 
-async def test_when_a_node_is_killed_new_requests_go_elsewhere_at_once(
+async def test_when_a_node_is_killed_new_requests_go_elsewhere(
     js: NodeClient, site: Site, balancer: Balancer
 ) -> None:
     await until_up(site, balancer)
@@ -182,7 +167,6 @@ async def test_when_a_node_is_killed_new_requests_go_elsewhere_at_once(
     ]
     killed = site.nodes[0]
     killed.kill()
-    began = time.monotonic()
     async with ClientSession() as http:
         rest = Rest(http, balancer.base_url)
         for _ in range(20):
@@ -190,7 +174,6 @@ async def test_when_a_node_is_killed_new_requests_go_elsewhere_at_once(
             assert sent.status == 201
     for _ in range(4):
         await js.connected(balancer.base_url, person, transports=["websocket"])
-    assert time.monotonic() - began < AT_ONCE
     for socket in sockets:
         await goes_on(socket)
     await killed.restart()

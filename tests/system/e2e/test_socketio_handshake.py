@@ -11,7 +11,6 @@ from aiohttp import ClientSession
 from chatserver.errors import Unauthorized
 from tests.kit.app import RunningServer, add_person, running_server
 from tests.kit.clients import TIMEOUT, Rest, open_chat
-from tests.kit.stalls import STANDSTILL
 from tests.system.e2e.node_client import NodeClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -142,7 +141,7 @@ async def test_a_socket_that_presents_a_fresh_token_in_time_stays(
 ) -> None:
     person, other = await add_person(database_url), await add_person(database_url)
     async with running_server(database_url, jwt__leeway=0.0) as server:
-        short = {"token": person.token(STANDSTILL)}
+        short = {"token": person.token(6.0)}
         kept = await js.connected(server.base_url, person, auth=short)
         lost = await js.connected(server.base_url, person, auth=short)
         answer = await kept.ok("authenticate", {"token": person.token(60.0)})

