@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 
@@ -125,6 +126,7 @@ class Message:
     client_msg_id: UUID | None
     reply_to_seq: int | None
     sender: User | None = None
+    attachment: ClassVar[None] = None  # The wire has it, and no message does so far.
 
 
 @dataclass(frozen=True, slots=True)

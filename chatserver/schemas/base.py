@@ -31,6 +31,11 @@ class Schema(ma.Schema):
     class Meta:
         unknown = ma.RAISE
 
+    @classmethod
+    def declared(cls) -> Mapping[str, fields.Field[Any]]:
+        """The fields as the class has them, which another schema may have, too."""
+        return cls._declared_fields
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._names = {field.data_key or name for name, field in self.load_fields.items()}
@@ -43,6 +48,11 @@ class Schema(ma.Schema):
                 problems = {name: ["Unknown field."] for name in unknown}
                 raise ma.ValidationError({"_schema": ["Too many unknown fields."], **problems})
         return super().load(data, **options)
+
+
+def has_hooks(schema: ma.Schema) -> bool:
+    """Whether something sees the whole payload before or after its fields are loaded."""
+    return any(schema._hooks.values())
 
 
 class Dict(fields.Dict):

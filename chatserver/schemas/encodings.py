@@ -7,9 +7,12 @@ from uuid import UUID
 import orjson
 
 from chatserver.models import Message
-from chatserver.schemas.objects import dump_message, dump_user
+from chatserver.schemas.dumps import dump_function
+from chatserver.schemas.objects import MessageSchema, dump_message
 
 MAX_KEPT: Final = 1000
+
+_dump_new = dump_function(MessageSchema, for_orjson=True)
 
 
 class MessageEncoder:
@@ -34,36 +37,12 @@ def _encode(message: Message) -> bytes:
     """As `dump_message` has it; orjson itself writes the ids and times of a new message."""
     if not _is_new(message):
         return orjson.dumps(dump_message(message))
-    return orjson.dumps(
-        {
-            "id": message.id,
-            "conversation_id": message.conversation_id,
-            "seq": message.seq,
-            "rev": message.rev,
-            "sender_id": message.sender_id,
-            "sender_role": message.sender_role.value,
-            "sender": None if message.sender is None else dump_user(message.sender),
-            "message_type": message.message_type.value,
-            "content": message.content,
-            "media_url": message.media_url,
-            "attachment": None,
-            "status": message.status.value,
-            "created_at": message.created_at,
-            "updated_at": message.created_at,
-            "delivered_at": None,
-            "read_at": None,
-            "edited_at": None,
-            "is_deleted": False,
-            "client_msg_id": message.client_msg_id,
-            "reply_to_seq": message.reply_to_seq,
-        },
-        option=orjson.OPT_UTC_Z,
-    )
+    return orjson.dumps(_dump_new(message), option=orjson.OPT_UTC_Z)
 
 
 def _is_new(message: Message) -> bool:
     """Whether nothing has happened to it yet. orjson leaves out microseconds that are 0."""
     at = message.created_at
-    is_changed = message.updated_at is not at or message.is_deleted
-    has_receipt = message.delivered_at or message.read_at or message.edited_at
-    return not (is_changed or has_receipt) and at.microsecond != 0 and at.tzinfo is UTC
+    has_other_times = message.delivered_at or message.read_at or message.edited_at
+    is_new = message.updated_at is at and not has_other_times
+    return is_new and at.microsecond != 0 and at.tzinfo is UTC

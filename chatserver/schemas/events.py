@@ -1,7 +1,7 @@
-"""The events that the server sends: their schemas, and how they are dumped."""
+"""The events that the server sends: their schemas, by which they are documented and dumped."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from marshmallow import fields
 
@@ -15,6 +15,7 @@ from chatserver.events import (
     UnreadChanged,
 )
 from chatserver.schemas.base import Boolean, Integer, Schema, Timestamp, timestamp
+from chatserver.schemas.dumps import dump_function
 from chatserver.schemas.objects import (
     ConversationSchema,
     ErrorSchema,
@@ -91,61 +92,15 @@ EVENTS: Mapping[str, type[Schema]] = {
 """The payload of each event that the server sends."""
 
 
-def dump_typing(event: TypingChanged) -> dict[str, Any]:
-    return {
-        "conversation_id": str(event.conversation_id),
-        "user_id": str(event.user_id),
-        "is_typing": event.is_typing,
-        "timestamp": timestamp(event.timestamp),
-    }
+dump_typing: Final[Callable[[TypingChanged], dict[str, Any]]] = dump_function(TypingSchema)
+dump_delivery_receipt: Final[Callable[[DeliveryReceipt], dict[str, Any]]] = dump_function(
+    DeliveryReceiptSchema
+)
+dump_read_receipt: Final[Callable[[ReadReceipt], dict[str, Any]]] = dump_function(ReadReceiptSchema)
+dump_unread: Final[Callable[[UnreadChanged], dict[str, Any]]] = dump_function(UnreadSchema)
+dump_head: Final[Callable[[HeadMoved], dict[str, Any]]] = dump_function(HeadSchema)
+dump_notice: Final[Callable[[NoticeSent], dict[str, Any]]] = dump_function(NoticeSchema)
 
 
 def dump_presence_event(event: PresenceChanged) -> dict[str, Any]:
     return {**dump_presence(event.presence), "timestamp": timestamp(event.timestamp)}
-
-
-def dump_delivery_receipt(event: DeliveryReceipt) -> dict[str, Any]:
-    return {
-        "conversation_id": str(event.conversation_id),
-        "message_id": str(event.message_id),
-        "seq": event.seq,
-        "delivered_to": str(event.delivered_to),
-        "delivered_at": timestamp(event.delivered_at),
-        "rev": event.rev,
-    }
-
-
-def dump_read_receipt(event: ReadReceipt) -> dict[str, Any]:
-    return {
-        "conversation_id": str(event.conversation_id),
-        "message_id": str(event.message_id),
-        "seq": event.seq,
-        "read_by": str(event.read_by),
-        "read_at": timestamp(event.read_at),
-        "rev": event.rev,
-    }
-
-
-def dump_unread(event: UnreadChanged) -> dict[str, Any]:
-    return {
-        "conversation_id": str(event.conversation_id),
-        "unread_count": event.unread_count,
-        "total_unread_count": event.total_unread_count,
-        "version": event.version,
-    }
-
-
-def dump_head(event: HeadMoved) -> dict[str, Any]:
-    return {
-        "conversation_id": str(event.conversation_id),
-        "last_seq": event.last_seq,
-        "rev": event.rev,
-    }
-
-
-def dump_notice(event: NoticeSent) -> dict[str, Any]:
-    return {
-        "content": event.content,
-        "data": None if event.data is None else dict(event.data),
-        "timestamp": timestamp(event.timestamp),
-    }

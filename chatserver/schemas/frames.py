@@ -11,14 +11,14 @@ from chatserver.schemas.requests import MessageBody, TypingEvent
 
 class MessageFrame(Schema):
     type = fields.String(required=True, validate=validate.Equal("message"))
-    content = MessageBody._declared_fields["content"]
-    message_type = MessageBody._declared_fields["message_type"]
-    client_msg_id = MessageBody._declared_fields["client_msg_id"]
+    content = MessageBody.declared()["content"]
+    message_type = MessageBody.declared()["message_type"]
+    client_msg_id = MessageBody.declared()["client_msg_id"]
 
 
 class TypingFrame(Schema):
     type = fields.String(required=True, validate=validate.Equal("typing"))
-    is_typing = TypingEvent._declared_fields["is_typing"]
+    is_typing = TypingEvent.declared()["is_typing"]
 
 
 class ReadFrame(Schema):

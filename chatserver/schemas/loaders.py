@@ -12,7 +12,7 @@ from uuid import UUID
 import marshmallow as ma
 from marshmallow import fields
 
-from chatserver.schemas.base import Boolean, Integer, load
+from chatserver.schemas.base import Boolean, Integer, has_hooks, load
 
 Reader = Callable[[Any], Any]
 
@@ -30,8 +30,7 @@ class Loader:
             if not field.required
         }
         # What sees the whole payload, and defaults that are made anew, need the schema.
-        has_hooks = any(schema._hooks.values())
-        self._is_plain = not has_hooks and not any(map(callable, self._defaults.values()))
+        self._is_plain = not has_hooks(schema) and not any(map(callable, self._defaults.values()))
 
     def load(self, data: Any) -> dict[str, Any]:
         """Raises InvalidPayload, which names each bad field."""

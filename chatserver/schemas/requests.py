@@ -54,7 +54,7 @@ class MessageBody(Schema):
 
 def draft(values: dict[str, Any]) -> Draft:
     """What MessageBody loaded, as the service takes it."""
-    return Draft(**{name: values[name] for name in MessageBody._declared_fields})
+    return Draft(**{name: values[name] for name in MessageBody.declared()})
 
 
 class EditBody(Schema):

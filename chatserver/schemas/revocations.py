@@ -1,12 +1,14 @@
 """Revocations: what is asked, and how one is dumped."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from marshmallow import ValidationError, fields, validates_schema
 
 from chatserver.auth.tokens import MAX_TOKEN_ID_LENGTH, is_token_id
 from chatserver.models import Revocation
-from chatserver.schemas.base import Schema, Timestamp, timestamp
+from chatserver.schemas.base import Schema, Timestamp
+from chatserver.schemas.dumps import dump_function
 from chatserver.schemas.requests import UtcTimestamp
 
 
@@ -54,11 +56,4 @@ class RevocationSchema(Schema):
     expires_at = Timestamp(required=True, allow_none=True)
 
 
-def dump_revocation(revocation: Revocation) -> dict[str, Any]:
-    return {
-        "id": str(revocation.id),
-        "jti": revocation.jti,
-        "user_id": None if revocation.user_id is None else str(revocation.user_id),
-        "revoked_at": timestamp(revocation.revoked_at),
-        "expires_at": timestamp(revocation.expires_at),
-    }
+dump_revocation: Final[Callable[[Revocation], dict[str, Any]]] = dump_function(RevocationSchema)
