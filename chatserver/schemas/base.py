@@ -89,10 +89,10 @@ class Integer(fields.Integer):
     def __init__(self, **options: Any) -> None:
         super().__init__(strict=True, **options)
 
-    def _validated(self, value: Any) -> int:
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> int:
         if isinstance(value, bool | str):
             raise self.make_error("invalid", input=value)
-        return super()._validated(value)
+        return super()._deserialize(value, *rest, **options)
 
 
 class Boolean(fields.Boolean):

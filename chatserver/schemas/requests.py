@@ -89,10 +89,10 @@ def encode_position(position: Position) -> str:
 class QueryInteger(fields.Integer):
     """An integer in a query: digits alone, no blanks, underscores or other scripts."""
 
-    def _validated(self, value: Any) -> int:
+    def _deserialize(self, value: Any, *rest: Any, **options: Any) -> int:
         if not (isinstance(value, str) and value.isascii() and value.lstrip("-").isdigit()):
             raise self.make_error("invalid", input=value)
-        return super()._validated(value)
+        return super()._deserialize(value, *rest, **options)
 
 
 class UtcTimestamp(Timestamp):
