@@ -2,17 +2,23 @@
 
 import asyncio
 import random
-import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import orjson
 from aiohttp import ClientError, ClientTimeout
 from redis.exceptions import RedisError
 
+from chatserver.aio.tasks import end
 from tests.chaos.checker.doors import API, Keys
 from tests.chaos.checker.plans import Plan
 from tests.chaos.checker.servers import SECRET
@@ -45,7 +51,11 @@ RUBBISH = (b"", b"\xff", b"{}", b"[1, 2", b'{"node": 7}', b"0" * 32 + b":9\n[[],
 
 
 class Blows:
-    """Strikes overlap, but what is done to one process is done one at a time."""
+    """Strikes overlap, but what is done to one process is done one at a time.
+
+    Each is a context manager: broken while the body runs, and healed after it. What only
+    hurts, and breaks nothing, is over when the body begins.
+    """
 
     def __init__(self, plan: Plan, site: Site) -> None:
         self.is_over = False
@@ -54,93 +64,108 @@ class Blows:
         self._site = site
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def strike(self, strike: Strike) -> None:
-        """Break it, wait, and heal it. Raises ServerFailed when a server does."""
-        blow: Callable[[Strike], Awaitable[None]] = getattr(self, strike.kind)
-        await blow(strike)
+    def striking(self, strike: Strike) -> AbstractAsyncContextManager[None]:
+        """Break it while the body runs. Raises ServerFailed when a server does."""
+        blow: Callable[[Strike], AsyncIterator[None]] = getattr(self, strike.kind)
+        return asynccontextmanager(blow)(strike)
+
+    @asynccontextmanager
+    async def _turn(self, process: str) -> AsyncIterator[bool]:
+        """Nobody else does anything to it; whether it is still to be broken."""
+        async with self._turns[process]:
+            yield not self.is_over
 
     # Nodes
 
-    async def kill_server(self, strike: Strike) -> None:
+    async def kill_server(self, strike: Strike) -> AsyncIterator[None]:
         server = self._site.nodes[strike.node].server
-        async with self._turns[server.base_url]:
-            if not self.is_over:
+        async with self._turn(server.base_url) as is_due:
+            if is_due:
                 server.kill()
-                await asyncio.sleep(strike.seconds)
+            yield
+            if is_due:
                 await server.start(self._site.http)
 
-    async def stop_server(self, strike: Strike) -> None:
-        await self._restart(strike.node, strike.seconds)
+    async def stop_server(self, strike: Strike) -> AsyncIterator[None]:
+        server = self._site.nodes[strike.node].server
+        async with self._turn(server.base_url) as is_due:
+            if is_due:
+                await server.stop()
+            yield
+            if is_due:
+                await server.start(self._site.http)
 
-    async def roll_servers(self, strike: Strike) -> None:
+    async def roll_servers(self, strike: Strike) -> AsyncIterator[None]:
         """As an update does: one node after the other."""
         for number in range(len(self._site.nodes)):
-            await self._restart((strike.node + number) % len(self._site.nodes), strike.seconds)
+            await self._restart((strike.node + number) % len(self._site.nodes))
+        yield
 
-    async def _restart(self, node: int, seconds: float, *, clock_error: int = 0) -> None:
+    async def _restart(self, node: int, *, clock_error: int = 0) -> None:
         server = self._site.nodes[node].server
-        async with self._turns[server.base_url]:
-            if not self.is_over:
+        async with self._turn(server.base_url) as is_due:
+            if is_due:
                 await server.stop()
-                await asyncio.sleep(seconds)
                 await server.start(self._site.http, clock_error=clock_error)
 
-    async def wrong_clock(self, strike: Strike) -> None:
+    async def wrong_clock(self, strike: Strike) -> AsyncIterator[None]:
         """It is right again after the next start, by whomever."""
         is_ahead = int(strike.seconds * 1000) % 2
         clock_error = CLOCK_ERROR if is_ahead else -CLOCK_ERROR
-        await self._restart(strike.node, 0.0, clock_error=clock_error)
-        await asyncio.sleep(strike.seconds)
+        await self._restart(strike.node, clock_error=clock_error)
+        yield
         server = self._site.nodes[strike.node].server
-        async with self._turns[server.base_url]:
+        async with self._turn(server.base_url):
             if server.clock_error:
                 await server.stop()
                 await server.start(self._site.http)
 
     # The balancer
 
-    async def careless_balancer(self, strike: Strike) -> None:
+    async def careless_balancer(self, strike: Strike) -> AsyncIterator[None]:
         """It starts again, and gives each request to the next node: whoever polls begins anew."""
         balancer = self._site.balancer
-        async with self._turns["balancer"]:
-            if balancer is not None and not self.is_over:
+        async with self._turn("balancer") as is_due:
+            if balancer is not None and is_due:
                 await balancer.start(CARELESS)
-                await asyncio.sleep(strike.seconds)
+            yield
+            if balancer is not None and is_due:
                 await balancer.start()
 
     # PostgreSQL
 
-    async def restart_database(self, _: Strike) -> None:
+    async def restart_database(self, _: Strike) -> AsyncIterator[None]:
         postgres = self._site.postgres
-        async with self._turns["postgres"]:
-            if postgres is not None and not self.is_over:
+        async with self._turn("postgres") as is_due:
+            if postgres is not None and is_due:
                 await asyncio.to_thread(postgres.restart)
+        yield
 
-    async def crash_database(self, strike: Strike) -> None:
+    async def crash_database(self, _: Strike) -> AsyncIterator[None]:
         postgres = self._site.postgres
-        async with self._turns["postgres"]:
-            if postgres is not None and not self.is_over:
+        async with self._turn("postgres") as is_due:
+            if postgres is not None and is_due:
                 await asyncio.to_thread(postgres.kill)
-                await asyncio.sleep(strike.seconds)
+            yield
+            if postgres is not None and is_due:
                 await asyncio.to_thread(postgres.start)
 
-    async def lock_rows(self, strike: Strike) -> None:
+    async def lock_rows(self, _: Strike) -> AsyncIterator[None]:
         """Whoever changes a conversation waits, until no connection to PostgreSQL is free."""
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection = await asyncpg.connect(self._site.database_url.replace("+asyncpg", ""))
-            try:
+        async with AsyncExitStack() as stack:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection = await stack.enter_async_context(connected(self._site.database_url))
                 await connection.execute("BEGIN; SELECT FROM chat.conversations FOR UPDATE")
-                await asyncio.sleep(strike.seconds)
-            finally:
-                connection.terminate()
+            yield
 
-    async def no_partition(self, strike: Strike) -> None:
+    async def no_partition(self, _: Strike) -> AsyncIterator[None]:
         """This month's becomes the default one; then it is made as the product does it."""
-        async with self._turns["partition"]:
-            if not self.is_over:
+        async with self._turn("partition") as is_due:
+            if is_due:
                 name = f"messages_{datetime.now(UTC):%Y_%m}"
                 await self._until_done(_WITHOUT_PARTITION.format(name=name))
-                await asyncio.sleep(strike.seconds)
+            yield
+            if is_due:
                 await self._until_done("SELECT chat.ensure_message_partitions()")
 
     async def _until_done(self, statements: str) -> None:
@@ -155,34 +180,39 @@ class Blows:
 
     # Redis
 
-    async def crash_redis(self, strike: Strike) -> None:
+    async def crash_redis(self, _: Strike) -> AsyncIterator[None]:
         redis = self._site.redis
-        async with self._turns["redis"]:
-            if redis is not None and not self.is_over:
+        async with self._turn("redis") as is_due:
+            if redis is not None and is_due:
                 await asyncio.to_thread(redis.kill)
-                await asyncio.sleep(strike.seconds)
+            yield
+            if redis is not None and is_due:
                 await asyncio.to_thread(redis.start)
 
-    async def freeze_redis(self, strike: Strike) -> None:
+    async def freeze_redis(self, _: Strike) -> AsyncIterator[None]:
         redis = self._site.redis
-        async with self._turns["redis"]:
-            if redis is not None and not self.is_over:
+        async with self._turn("redis") as is_due:
+            if redis is not None and is_due:
                 redis.freeze()
-                await asyncio.sleep(strike.seconds)
+            yield
+            if redis is not None and is_due:
                 redis.thaw()
 
-    async def poison(self, strike: Strike) -> None:
+    async def poison(self, _: Strike) -> AsyncIterator[None]:
         """On every channel something comes that nobody can make sense of."""
-        if self._site.redis is None:
-            return
-        with suppress(OSError, RedisError):
-            async with redis_client(self._site.redis) as client:
-                deadline = time.monotonic() + strike.seconds
-                while time.monotonic() < deadline:
-                    for channel in await client.pubsub_channels("chat:*"):
-                        for rubbish in RUBBISH:
-                            await client.publish(channel, rubbish)
-                    await asyncio.sleep(0.1)
+
+        async def publish() -> None:
+            assert self._site.redis is not None
+            with suppress(OSError, RedisError):
+                async with redis_client(self._site.redis) as client:
+                    while True:
+                        for channel in await client.pubsub_channels("chat:*"):
+                            for rubbish in RUBBISH:
+                                await client.publish(channel, rubbish)
+                        await asyncio.sleep(0.1)
+
+        async with _meanwhile(publish()):
+            yield
 
     # Clients
 
@@ -191,47 +221,72 @@ class Blows:
         person = people[int(strike.seconds * 1000) % len(people)]
         return Keys(SECRET, []).token(person)
 
-    async def stop_reading(self, strike: Strike) -> None:
+    async def stop_reading(self, strike: Strike) -> AsyncIterator[None]:
         """Somebody asks for everything again and again, answers pings, and reads nothing."""
-        connect = "40" + orjson.dumps({"token": self._token(strike)}).decode()
-        with suppress(OSError, TimeoutError):
-            client = await RawClient.open(self._site.ports[strike.node], connect)
-            try:
-                async with asyncio.timeout(strike.seconds):
+
+        async def ask() -> None:
+            connect = "40" + orjson.dumps({"token": self._token(strike)}).decode()
+            with suppress(OSError):
+                client = await RawClient.open(self._site.ports[strike.node], connect)
+                try:
                     while True:
                         await client.send("3")
                         await client.send('420["sync",{"limit":100}]')
                         await asyncio.sleep(AGAIN)
-            finally:
-                client.close()
+                finally:
+                    client.close()
 
-    async def hang_up(self, strike: Strike) -> None:
+        async with _meanwhile(ask()):
+            yield
+
+    async def hang_up(self, strike: Strike) -> AsyncIterator[None]:
         """Somebody asks, and is gone before the answer is there."""
-        url = f"http://127.0.0.1:{self._site.ports[strike.node]}{API}/sync"
-        headers = {"Authorization": f"Bearer {self._token(strike)}"}
-        deadline = time.monotonic() + strike.seconds
-        rng = random.Random(self._plan.seed)
-        while time.monotonic() < deadline:
-            with suppress(OSError, ClientError, TimeoutError):
-                timeout = ClientTimeout(rng.uniform(0.001, 0.02))
-                await self._site.http.get(url, headers=headers, timeout=timeout)
-            await asyncio.sleep(AGAIN)
 
-    async def send_rubbish(self, strike: Strike) -> None:
+        async def ask() -> None:
+            url = f"http://127.0.0.1:{self._site.ports[strike.node]}{API}/sync"
+            headers = {"Authorization": f"Bearer {self._token(strike)}"}
+            rng = random.Random(self._plan.seed)
+            while True:
+                with suppress(OSError, ClientError, TimeoutError):
+                    timeout = ClientTimeout(rng.uniform(0.001, 0.02))
+                    await self._site.http.get(url, headers=headers, timeout=timeout)
+                await asyncio.sleep(AGAIN)
+
+        async with _meanwhile(ask()):
+            yield
+
+    async def send_rubbish(self, strike: Strike) -> AsyncIterator[None]:
         """Somebody sends too much, and somebody else the half of a request."""
-        port = self._site.ports[strike.node]
-        with suppress(OSError, TimeoutError):
-            slow = await RawClient.open(port)
-            try:
-                await asyncio.get_running_loop().sock_sendall(slow.sock, b"\x81\xff" + bytes(4))
-                async with asyncio.timeout(strike.seconds):
+
+        async def send() -> None:
+            port = self._site.ports[strike.node]
+            with suppress(OSError):
+                slow = await RawClient.open(port)
+                try:
+                    loop = asyncio.get_running_loop()
+                    await loop.sock_sendall(slow.sock, b"\x81\xff" + bytes(4))
                     while True:
                         _, writer = await asyncio.open_connection("127.0.0.1", port)
                         writer.write(TOO_MUCH)
                         await asyncio.sleep(AGAIN)
                         writer.transport.abort()
-            finally:
-                slow.close()
+                finally:
+                    slow.close()
+
+        async with _meanwhile(send()):
+            yield
+
+
+@asynccontextmanager
+async def _meanwhile(harm: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """While the body runs; raises what the harm failed with."""
+    task = asyncio.create_task(harm)
+    try:
+        yield
+    finally:
+        await end(task)
+    if not task.cancelled():
+        task.result()
 
 
 # Nothing is moved: who has an older snapshot of the database still finds all rows. The

@@ -1,7 +1,8 @@
 """The nemesis: breaks links and processes by the plan, and in the end heals them all."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from tests.chaos.checker.blows import Blows
 from tests.chaos.checker.histories import History
@@ -40,6 +41,17 @@ class Nemesis:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    @asynccontextmanager
+    async def striking(self, strike: Strike) -> AsyncIterator[None]:
+        """Break something while the body runs, and heal it."""
+        self._history.figures[f"strike {strike.target_kind} {strike.kind}"] += 1
+        blow = self._blows.striking if strike.target == "process" else self._striking_link
+        try:
+            async with blow(strike):
+                yield
+        except ServerFailed as error:
+            self._history.complain(0, str(error))
+
     async def heal(self) -> None:
         """End all strikes; afterwards every process runs and every link passes."""
         self._blows.is_over = True
@@ -52,14 +64,9 @@ class Nemesis:
                 await node.server.start(self._site.http)
 
     async def _strike(self, strike: Strike) -> None:
-        self._history.figures[f"strike {strike.target_kind} {strike.kind}"] += 1
         try:
-            if strike.target == "process":
-                await self._blows.strike(strike)
-            else:
-                await self._strike_link(strike)
-        except ServerFailed as error:
-            self._history.complain(0, str(error))
+            async with self.striking(strike):
+                await asyncio.sleep(strike.seconds)
         except Exception as error:
             self._history.complain(0, f"{strike} failed: {type(error).__name__}: {error}")
             raise
@@ -73,7 +80,8 @@ class Nemesis:
             return node.redis
         return self._site.links[strike.target]
 
-    async def _strike_link(self, strike: Strike) -> None:
+    @asynccontextmanager
+    async def _striking_link(self, strike: Strike) -> AsyncIterator[None]:
         link = self._link(strike)
         needles: Sequence[bytes] = (DEVICE_NEEDLE,)
         if strike.target == "database":
@@ -82,7 +90,6 @@ class Nemesis:
         match strike.kind:
             case "reset":
                 link.reset()
-                return
             case "half_close" if isinstance(link, Link):
                 link.half_close(by_client=strike.seconds < 1.5)
             case "blackhole":
@@ -99,5 +106,6 @@ class Nemesis:
                 link.cut_after(needle)
             case "cut_request":
                 link.cut_before(needle)
-        await asyncio.sleep(strike.seconds)
-        link.heal()
+        yield
+        if strike.kind != "reset":
+            link.heal()

@@ -1,17 +1,15 @@
 """What strikes a whole site is seen there while it lasts, and is over after it."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
 from uuid import uuid4
 
 import orjson
 import pytest
 import pytest_asyncio
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientSession
 
 from chatserver.errors import Unavailable
 from tests.chaos.checker.blows import CLOCK_ERROR, Blows
@@ -25,8 +23,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PLAN = make_plan(1, Shape(faults="none", nodes=3))
 
-T = TypeVar("T")
-
 GONE = 'HTTP 400: {"code":1,"message":"Session ID unknown"}'
 
 
@@ -37,27 +33,6 @@ async def site(
     log = tmp_path_factory.mktemp("site") / "server.log"
     async with databases.migrated() as url, running_site(url, PLAN, log) as running:
         yield running
-
-
-async def is_seen(site: Site, strike: Strike, look: Callable[[], Awaitable[T]], wanted: T) -> bool:
-    """During one strike or another: who stands still for so long sees nothing of it."""
-    for _ in range(5):
-        if wanted in await seen_during(site, strike, look):
-            return True
-    return False
-
-
-async def seen_during(site: Site, strike: Strike, look: Callable[[], Awaitable[T]]) -> list[T]:
-    """What is to be seen again and again, but where nobody answers."""
-    found = []
-    striking = asyncio.create_task(Blows(PLAN, site).strike(strike))
-    while not striking.done():
-        try:
-            found.append(await look())
-        except (OSError, ClientError):
-            await asyncio.sleep(0.02)
-    await striking
-    return found
 
 
 @pytest.mark.parametrize(("seconds", "wrong"), [(1.501, CLOCK_ERROR), (1.5, -CLOCK_ERROR)])
@@ -71,7 +46,8 @@ async def test_a_nodes_clock_is_wrong_to_one_side_or_the_other(
         return round((told - datetime.now(UTC)).total_seconds() / 60)
 
     strike = Strike(0.0, "wrong_clock", "process", seconds, node=1)
-    assert set(await seen_during(site, strike, clock_error)) == {0, wrong // 60}
+    async with Blows(PLAN, site).striking(strike):
+        assert await clock_error() == wrong // 60
     assert await clock_error() == 0
     assert site.was_a_clock_ahead or wrong < 0
 
@@ -86,8 +62,9 @@ async def test_whoever_polls_by_a_careless_balancer_is_told_so(site: Site) -> No
             async with http.post(f"{url}&sid={sid}", data="40") as response:
                 return f"HTTP {response.status}: {await response.text()}"
 
-    strike = Strike(0.0, "careless_balancer", "process", 0.5)
-    assert await is_seen(site, strike, poll, GONE)
+    strike = Strike(0.0, "careless_balancer", "process", 0.0)
+    async with Blows(PLAN, site).striking(strike):
+        assert {await poll() for _ in range(6)} == {GONE}
     assert {await poll() for _ in range(6)} == {"HTTP 200: ok"}
 
 
@@ -105,10 +82,10 @@ async def test_a_months_messages_lie_in_the_default_partition_and_then_in_a_new_
                     sent.append(await node.send(chat.client, chat, client_msg_id=key))
                     return await places(node, chat)
 
-        strike = Strike(0.0, "no_partition", "process", 0.5)
-        this_month = f"messages_{datetime.now(UTC):%Y_%m}"
-        assert await is_seen(site, strike, send, {"messages_default"})
-        assert await send() == {this_month}
+        strike = Strike(0.0, "no_partition", "process", 0.0)
+        async with Blows(PLAN, site).striking(strike):
+            assert await send() == {"messages_default"}
+        assert await send() == {f"messages_{datetime.now(UTC):%Y_%m}"}
         assert await node.all_messages(chat.owner, chat) == sent
 
 
