@@ -6,7 +6,7 @@
 import asyncio
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -66,7 +66,15 @@ def main(
     with tempfile.TemporaryDirectory(prefix="chatserver-checker-") as directory:
         for number in range(seed, seed + seeds):
             file = log or Path(directory) / "server.log"
-            result = asyncio.run(_run(number, shape, plant, file, BUDGETS if budgets else {}))
+            result = asyncio.run(
+                _run(
+                    number,
+                    shape,
+                    [] if plant == "none" else [plant],
+                    file,
+                    BUDGETS if budgets else {},
+                )
+            )
             if seeds > 1:
                 click.echo(table_row(result))
             if seeds == 1 or result.violations:
@@ -86,7 +94,7 @@ def _check_balancer() -> None:
 
 
 async def _run(
-    seed: int, shape: Shape, fault: str, log: Path, settings: Mapping[str, str]
+    seed: int, shape: Shape, faults: Sequence[str], log: Path, settings: Mapping[str, str]
 ) -> Result:
     """One run, on a PostgreSQL of its own that may be restarted and killed."""
     postgres = running_postgres()
@@ -94,7 +102,7 @@ async def _run(
     try:
         async with Databases(server).migrated() as url:
             return await run(
-                make_plan(seed, shape), url, log, postgres=server, fault=fault, settings=settings
+                make_plan(seed, shape), url, log, postgres=server, faults=faults, settings=settings
             )
     finally:
         await asyncio.to_thread(postgres.__exit__, None, None, None)

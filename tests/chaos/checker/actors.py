@@ -1,7 +1,8 @@
 """The workload: carries out the plan's actions on the devices, and by REST for the service."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,16 @@ from tests.chaos.checker.backends import Service
 from tests.chaos.checker.deeds import Deeds
 from tests.chaos.checker.devices import Device
 from tests.chaos.checker.doors import API
-from tests.chaos.checker.histories import History, Outcome, Write
+from tests.chaos.checker.histories import History, Known, Outcome, Write
 from tests.chaos.checker.outboxes import Outgoing
 from tests.chaos.checker.plans import Action, ChatSpec, Plan
 from tests.chaos.checker.probes import Probes
 from tests.chaos.checker.sessions import Lost
 from tests.chaos.checker.watches import Watch
+
+TICK = 0.005
+HEARD = 0.5
+"""Seconds that people wait for what others were told: where it is lost it never comes."""
 
 
 class Actors:
@@ -63,6 +68,24 @@ class Actors:
             task.add_done_callback(self._tasks.discard)
             if delay <= 0:
                 await asyncio.sleep(0)
+
+    async def do_together(self, actions: Iterable[Action]) -> None:
+        """All at once; until all is done, and everybody who is there has heard of it."""
+        await asyncio.gather(*(self._attempt(action) for action in actions))
+        while any(len(device.outbox) for device in self._devices.values()):  # noqa: ASYNC110
+            await asyncio.sleep(TICK)
+        give_up_at = time.monotonic() + HEARD
+        while time.monotonic() < give_up_at and not self._have_heard():  # noqa: ASYNC110
+            await asyncio.sleep(TICK)
+
+    def _have_heard(self) -> bool:
+        """Whether whoever listens holds all that anybody was told of."""
+        return all(
+            chat.rev >= self._history.known.get(chat.id, Known()).rev
+            for device in self._devices.values()
+            if device.spec.hears and device.is_synced
+            for chat in device.replica.chats.values()
+        )
 
     async def finish(self, patience: float) -> None:
         """Until every action is over and every outbox is empty; nobody stays away any more.
@@ -168,6 +191,8 @@ class Actors:
             device.outbox.put(Outgoing(other, {**body, "content": other.text}, action.door, ""))
 
     async def _perform(self, device: Device, action: Action, chat: ChatSpec, chat_id: str) -> None:
+        if action.kind == "back":
+            device.come_back()
         await device.wait_ready()
         if action.kind == "probe":
             await self._probes.probe(device, action, chat_id, chat)

@@ -14,6 +14,9 @@ from tests.chaos.checker.watches import Watch
 LEGITIMATE = {"edit": ("forbidden",), "typing": ("forbidden",)}
 
 
+HOUR = 3600.0
+
+
 class Deeds:
     """The actions of a device. They raise Lost where no answer comes."""
 
@@ -198,6 +201,16 @@ class Deeds:
             device.disconnect()
             return
         device.disconnect(pause=self._seconds * action.pick / 3)
+
+    async def away(self, device: Device, action: Action, chat_id: str) -> None:
+        """Until it is told to be back."""
+        device.disconnect(pause=HOUR)
+
+    async def back(self, device: Device, action: Action, chat_id: str) -> None:
+        """It is."""
+
+    async def wait(self, device: Device, action: Action, chat_id: str) -> None:
+        """It is there, which is waited for before anything that it does."""
 
     async def reinstall(self, device: Device, action: Action, chat_id: str) -> None:
         device.forget()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
@@ -37,13 +37,16 @@ class Departure:
     """The conversations that are open by now, by their numbers."""
 
     is_going: bool = False
+    has_written: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def name(self) -> str:
         return self.leaver.person.name
 
     async def run(self) -> None:
-        """Write from the beginning on, and be deleted `at` so many seconds after it."""
+        """Write from the beginning on, and be deleted `at` so many seconds after it.
+
+        Not before the first message is stored, though."""
         await asyncio.gather(self._write(), self._go())
 
     async def check_refused(self) -> None:
@@ -64,6 +67,7 @@ class Departure:
     async def _go(self) -> None:
         """As the host does it; what forbids that is a fault."""
         await asyncio.sleep(self.leaver.at)
+        await self.has_written.wait()
         self.is_going = True
         while True:
             try:
@@ -122,6 +126,7 @@ class Departure:
                 answer = Answer("unavailable", {})
             if answer.is_ok:
                 self.history.acknowledge(write, answer.body["message"])
+                self.has_written.set()
                 return True
             if answer.code == "not_found":
                 self.history.complain(

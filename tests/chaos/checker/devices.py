@@ -112,6 +112,7 @@ class Device:
     def disconnect(self, pause: float = 0.0) -> None:
         """Drop the connection; the device comes back by itself after `pause` seconds."""
         self._pause = pause
+        self._ready.clear()
         if self.doors.session is not None:
             self.doors.session.close()
 

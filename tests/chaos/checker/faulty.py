@@ -1,7 +1,7 @@
-"""`chatserver`, with a mistake in it: python -m tests.chaos.checker.faulty FAULT serve …
+"""`chatserver`, with mistakes in it: python -m tests.chaos.checker.faulty FAULT,… serve …
 
-The fault "none" changes nothing. In either case /metrics also tells how many tasks
-the process has.
+An empty list of faults changes nothing. In either case /metrics also tells how many
+tasks the process has.
 """
 
 import asyncio

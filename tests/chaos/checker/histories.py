@@ -108,7 +108,7 @@ class History:
     """How far each conversation is known to have come."""
     archives: list["Archive"] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
-    on_violation: Callable[[int], None] = lambda _: None
+    on_violation: Callable[[Violation], None] = lambda _: None
 
     def complain(
         self,
@@ -120,11 +120,12 @@ class History:
         evidence: Sequence[str] = (),
     ) -> None:
         """Note a broken promise; the same one of a device and conversation once."""
+        violation = Violation(invariant, what, chat, device, tuple(evidence))
         known = [(v.invariant, v.chat, v.device) for v in self.violations]
         if known.count((invariant, chat, device)) < 3 and len(known) < 60:
-            self.violations.append(Violation(invariant, what, chat, device, tuple(evidence)))
+            self.violations.append(violation)
         self.figures["violations"] += 1
-        self.on_violation(invariant)
+        self.on_violation(violation)
 
     def complain_of(self, found: Iterable[Violation]) -> None:
         for one in found:

@@ -137,6 +137,9 @@ class Plan:
     actions: Sequence[Action]
     strikes: Sequence[Strike]
     leavers: Sequence[Leaver] = ()
+    is_in_turn: bool = False
+    """Whether `at` is no time, but the number of a step: what has one number happens at
+    once, and while what is to break in that step is broken."""
 
     def fingerprint(self) -> str:
         """The same for the same plan: a replay shows that it is one."""
@@ -144,8 +147,8 @@ class Plan:
 
 
 @dataclass(slots=True)
-class _Draft:
-    """A plan in the making."""
+class Draft:
+    """A plan in the making: everything in it comes from one seed."""
 
     rng: random.Random
     shape: Shape
@@ -170,7 +173,7 @@ class _Draft:
 
 def make_plan(seed: int, shape: Shape) -> Plan:
     """The plan of `seed`: the same for the same two arguments."""
-    draft = _Draft(random.Random(seed), shape)
+    draft = Draft(random.Random(seed), shape)
     service = draft.person("service", Role.SERVICE)
     _add_people(draft)
     _add_devices(draft)
@@ -193,7 +196,7 @@ def make_plan(seed: int, shape: Shape) -> Plan:
     )
 
 
-def _leavers(draft: _Draft) -> tuple[list[Leaver], list[Action]]:
+def _leavers(draft: Draft) -> tuple[list[Leaver], list[Action]]:
     """Each writes to an owner, who answers, reads and edits before it is deleted and after."""
     rng, seconds = draft.rng, draft.shape.seconds
     leavers: list[Leaver] = []
@@ -209,14 +212,14 @@ def _leavers(draft: _Draft) -> tuple[list[Leaver], list[Action]]:
         for _ in range(int(seconds)):
             kind = rng.choice(("send", "send", "read", "edit", "archive", "history", "view"))
             answers.append(
-                _action(
+                make_action(
                     draft, rng.uniform(0.1, 1.0) * seconds, kind, rng.choice(devices).name, chat
                 )
             )
     return leavers, answers
 
 
-def _add_people(draft: _Draft) -> None:
+def _add_people(draft: Draft) -> None:
     """Each pair of a client and an owner has at most one conversation on a listing."""
     shape = draft.shape
     clients = [draft.person(f"client{n}", Role.CLIENT) for n in range(shape.clients)]
@@ -229,7 +232,7 @@ def _add_people(draft: _Draft) -> None:
         draft.chats.append(ChatSpec(number, client, owner, draft.uuid()))
 
 
-def _add_devices(draft: _Draft) -> None:
+def _add_devices(draft: Draft) -> None:
     """Two for each person, and a third that only syncs for some; mostly websockets."""
     rng = draft.rng
     for index, person in enumerate(draft.people):
@@ -253,7 +256,7 @@ def _add_devices(draft: _Draft) -> None:
             )
 
 
-def _some_node(draft: _Draft, transport: str) -> int:
+def _some_node(draft: Draft, transport: str) -> int:
     """Half of the websockets know their node; what polls needs the balancer's cookie."""
     nodes = draft.shape.nodes
     if nodes == 1 or transport == "polling" or draft.rng.random() < 0.5:
@@ -261,7 +264,7 @@ def _some_node(draft: _Draft, transport: str) -> int:
     return draft.rng.randrange(nodes)
 
 
-def _actions(draft: _Draft) -> Iterator[Action]:
+def _actions(draft: Draft) -> Iterator[Action]:
     rng, shape = draft.rng, draft.shape
     hearing = [device for device in draft.devices if device.hears]
     twists = TWISTS if shape.nodes == 1 else TWISTS_OF_SEVERAL
@@ -272,40 +275,40 @@ def _actions(draft: _Draft) -> Iterator[Action]:
             device = rng.choice(draft.devices)
             if strange := _strange(draft, device):
                 chat = rng.choice(strange)
-                yield _action(draft, at, kind, device.name, chat, twist=rng.choice(PROBES))
+                yield make_action(draft, at, kind, device.name, chat, twist=rng.choice(PROBES))
         elif kind == "send" and rng.random() < 0.04:
-            yield _action(draft, at, kind, "", _some_chat(draft, draft.chats))
+            yield make_action(draft, at, kind, "", _some_chat(draft, draft.chats))
         else:
             device = rng.choice(hearing)
             own = [chat for chat in draft.chats if device.person in chat.people]
             if own:
                 chat = _some_chat(draft, own)
                 twist = draft.choose(twists) if kind == "send" else ""
-                yield _action(draft, at, kind, device.name, chat, twist=twist)
+                yield make_action(draft, at, kind, device.name, chat, twist=twist)
 
 
-def _probes(draft: _Draft) -> Iterator[Action]:
+def _probes(draft: Draft) -> Iterator[Action]:
     """Whatever chance leaves out, everything is tried once."""
     devices = [device for device in draft.devices if device.hears and _strange(draft, device)]
     for twist in PROBES:
         device = draft.rng.choice(devices)
         strange = _strange(draft, device)
         at = draft.rng.uniform(0.4, 0.9) * draft.shape.seconds
-        yield _action(draft, at, "probe", device.name, draft.rng.choice(strange), twist)
+        yield make_action(draft, at, "probe", device.name, draft.rng.choice(strange), twist)
 
 
-def _strange(draft: _Draft, device: DeviceSpec) -> list[ChatSpec]:
+def _strange(draft: Draft, device: DeviceSpec) -> list[ChatSpec]:
     """The conversations that are none of the device's business."""
     return [chat for chat in draft.chats if device.person not in chat.people]
 
 
-def _some_chat(draft: _Draft, chats: Sequence[ChatSpec]) -> ChatSpec:
+def _some_chat(draft: Draft, chats: Sequence[ChatSpec]) -> ChatSpec:
     """Some conversations are much busier than others."""
     return chats[min(int(draft.rng.expovariate(2.0 / len(chats))), len(chats) - 1)]
 
 
-def _action(
-    draft: _Draft, at: float, kind: str, device: str, chat: ChatSpec, twist: str = ""
+def make_action(
+    draft: Draft, at: float, kind: str, device: str, chat: ChatSpec, twist: str = ""
 ) -> Action:
     rng = draft.rng
     writes = kind in ("send", "edit") or twist in ("message", "edit", "post", "edit_rest")

@@ -16,7 +16,7 @@ PRESENT_TIMEOUT = 30.0
 """Within this time after everything is healed presence equals the truth. In a brief run,
 where that is not so on purpose, it is not waited for that long."""
 
-BRIEF_PRESENT_TIMEOUT = 9.0
+BRIEF_PRESENT_TIMEOUT = 7.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.chaos.checker.backends import Service
 from tests.chaos.checker.departures import Departure
 from tests.chaos.checker.devices import Device
 from tests.chaos.checker.doors import API, Doors, Keys
+from tests.chaos.checker.faults.planting import Fault
 from tests.chaos.checker.histories import History, Violation
 from tests.chaos.checker.levels import Levels
 from tests.chaos.checker.measures import add_people, measure, people_http, warm_up, was_deaf
@@ -40,7 +42,9 @@ not so on purpose, it is not waited for that long."""
 BRIEF_SYNC_TIMEOUT = 2.5
 
 LEAVE_TIMEOUT = 20.0
-BRIEF_LEAVE_TIMEOUT = 5.0
+BRIEF_LEAVE_TIMEOUT = 1.0
+
+NOTHING: Mapping[str, Fault] = {}
 
 PRESENCE, LEFT_OVER, END = 8, 10, 0
 """The invariants that are looked at once the people are done."""
@@ -57,6 +61,8 @@ class Result:
     healing: float
     starts: int
     errors: Sequence[str]
+    not_found: Sequence[str] = ()
+    """The faults that were sought in vain."""
 
     @property
     def violations(self) -> list[Violation]:
@@ -66,7 +72,9 @@ class Result:
 class Run:
     """The parts of a run, put together for one plan on one site."""
 
-    def __init__(self, plan: Plan, site: Site, http: ClientSession, sought: frozenset[int]) -> None:
+    def __init__(
+        self, plan: Plan, site: Site, http: ClientSession, sought: Mapping[str, Fault]
+    ) -> None:
         self.plan = plan
         self.site = site
         self.http = http
@@ -94,12 +102,21 @@ class Run:
         self.levels = Levels(self.devices, site.database_url, self.history, is_brief=self.is_brief)
         self.healing = 0.0
         self._over = asyncio.Event()
-        self._sought = sought
+        self._sought = dict(sought)
         self.history.on_violation = self._take_violation
 
-    def _take_violation(self, invariant: int) -> None:
-        if invariant in self._sought:
+    def _take_violation(self, violation: Violation) -> None:
+        """A brief run is over when all that was sought is found."""
+        found = [name for name, fault in self._sought.items() if fault.explains(violation)]
+        for name in found:
+            del self._sought[name]
+        if found and not self._sought:
             self._over.set()
+
+    @property
+    def not_found(self) -> list[str]:
+        """The faults that nothing was seen of, in a brief run."""
+        return list(self._sought)
 
     @property
     def is_decided(self) -> bool:
@@ -108,7 +125,8 @@ class Run:
 
     def seeks(self, invariant: int) -> bool:
         """Whether it is worth while to look at this one: always, unless the run is brief."""
-        return not self.is_decided and (not self.is_brief or invariant in self._sought)
+        left = self._sought.values()
+        return not self.is_brief or any(invariant in fault.invariants for fault in left)
 
     def _device(self, spec: DeviceSpec, number: int) -> Device:
         """By its link, if it has one; one that knows its node asks by REST what users ask."""
@@ -157,7 +175,10 @@ class Run:
     async def _act(self) -> None:
         leaving = [asyncio.create_task(one.run()) for one in self.departures]
         try:
-            await asyncio.gather(self.actors.act(), self.nemesis.strike_all())
+            if self.plan.is_in_turn:
+                await self._act_in_turn()
+            else:
+                await asyncio.gather(self.actors.act(), self.nemesis.strike_all())
             await self.nemesis.heal()
             await asyncio.gather(*leaving, *(one.check_refused() for one in self.departures))
         finally:
@@ -183,6 +204,17 @@ class Run:
             await self.leave()
         else:
             self.healing = time.monotonic() - began
+
+    async def _act_in_turn(self) -> None:
+        """Step by step; what breaks in a step is broken until all of it is done."""
+        plan = self.plan
+        for number in sorted({action.at for action in plan.actions}):
+            async with AsyncExitStack() as stack:
+                for strike in plan.strikes:
+                    if strike.at == number:
+                        await stack.enter_async_context(self.nemesis.striking(strike))
+                        stack.push_async_callback(asyncio.sleep, strike.seconds)
+                await self.actors.do_together([each for each in plan.actions if each.at == number])
 
     def _let_newcomers_in(self) -> None:
         """Everybody takes out a new device, which has to get all of it from `sync`."""
@@ -258,20 +290,20 @@ async def run(
     log: Path,
     *,
     postgres: EmbeddedPostgres | None = None,
-    fault: str = "none",
-    sought: frozenset[int] = frozenset(),
+    faults: Sequence[str] = (),
+    sought: Mapping[str, Fault] = NOTHING,
     settings: Mapping[str, str] | None = None,
 ) -> Result:
     """Run `plan` on a migrated, empty database.
 
-    `postgres` is the server to restart, where the plan asks for that. With invariants
-    that are `sought` the run is brief: it looks at nothing else at the end, and it ends
-    when one of them is found to be broken.
+    `postgres` is the server to restart, where the plan asks for that. With `faults` the
+    servers make these mistakes. With faults that are `sought` the run is brief: it looks
+    at nothing else at the end, and it ends when all of them are found.
     """
     began = time.monotonic()
     await add_people(database_url, plan)
     async with running_site(
-        database_url, plan, log, postgres=postgres, fault=fault, settings=settings
+        database_url, plan, log, postgres=postgres, faults=faults, settings=settings
     ) as site:
         before = await warm_up(site, plan)
         async with people_http() as http:
@@ -293,7 +325,9 @@ async def run(
     running.history.complain_of(views.check_log(text, running.keys.issued))
     errors = [line for line in text.splitlines() if _is_error(line)]
     seconds = time.monotonic() - began
-    return Result(plan, running.history, seconds, running.healing, site.starts, errors)
+    return Result(
+        plan, running.history, seconds, running.healing, site.starts, errors, running.not_found
+    )
 
 
 def _is_error(line: str) -> bool:

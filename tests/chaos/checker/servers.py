@@ -56,10 +56,10 @@ class ServerFailed(Exception):
 class Server:
     """`chatserver serve` as a process, always on the same port; the log goes to a file.
 
-    With the name of a fault it is started with that mistake in it.
+    With the names of faults it is started with these mistakes in it.
     """
 
-    def __init__(self, settings: Mapping[str, str], log: Path, fault: str) -> None:
+    def __init__(self, settings: Mapping[str, str], log: Path, faults: Sequence[str]) -> None:
         """`settings` are CHAT_ variables beside SETTINGS."""
         self.port = free_port()
         self.log = log
@@ -70,7 +70,7 @@ class Server:
         self.was_ahead = False
         """Whether the clock of any process until now was later than it is."""
         self._environment = {**os.environ, **SETTINGS, **settings}
-        self._fault = fault
+        self._faults = ",".join(faults)
         self._process: Fork | subprocess.Popen[bytes] | None = None
         self._watcher: Watcher | None = None
 
@@ -107,7 +107,7 @@ class Server:
 
     def _launch(self) -> None:
         self._stop_watching()
-        command = ["tests.chaos.checker.faulty", self._fault, "serve"]
+        command = ["tests.chaos.checker.faulty", self._faults, "serve"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         if self.clock_error:
             self._process = self._with_wrong_clock(command)

@@ -119,7 +119,7 @@ async def running_site(
     log: Path,
     *,
     postgres: EmbeddedPostgres | None = None,
-    fault: str = "none",
+    faults: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Site]:
     """The nodes of `plan` on a migrated database, reached by proxies, and a link for each device.
@@ -139,7 +139,7 @@ async def running_site(
         nodes = []
         for number in range(plan.shape.nodes):
             file = log if number == 0 else log.with_stem(f"{log.stem}-{number + 1}")
-            nodes.append(await _add_node(stack, database_url, redis, file, fault, settings or {}))
+            nodes.append(await _add_node(stack, database_url, redis, file, faults, settings or {}))
             stack.callback(nodes[-1].server.kill)
         await asyncio.gather(*(node.server.start(http) for node in nodes))
         balancer = None
@@ -161,17 +161,17 @@ async def _add_node(
     database_url: str,
     redis: EmbeddedRedis | None,
     log: Path,
-    fault: str,
+    faults: Sequence[str],
     common: Mapping[str, str],
 ) -> Node:
     """One that is not started yet."""
     database = await stack.enter_async_context(running_proxy(postgres_upstream(database_url)))
     settings = {**common, "CHAT_DATABASE_URL": database.url(database_url)}
     if redis is None:
-        return Node(Server(settings, log, fault), database)
+        return Node(Server(settings, log, faults), database)
     link = await stack.enter_async_context(running_proxy(("127.0.0.1", redis.port)))
     settings |= {"CHAT_REDIS_URL": link.url(redis.url), **TOGETHER}
-    return Node(Server(settings, log, fault), database, link)
+    return Node(Server(settings, log, faults), database, link)
 
 
 def _ports(site: Site, spec: DeviceSpec) -> list[int]:

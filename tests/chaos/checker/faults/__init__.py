@@ -9,7 +9,7 @@ from tests.chaos.checker.faults.planting import FAULTS
 __all__ = ["FAULTS", "access", "leftovers", "plant", "receipts", "several", "storing", "telling"]
 
 
-def plant(name: str) -> None:
-    """Make the mistake of that name from now on; "none" makes none."""
-    if name != "none":
+def plant(names: str) -> None:
+    """Make the mistakes of these names, with commas between them, from now on."""
+    for name in filter(None, names.split(",")):
         FAULTS[name].plant()

@@ -22,13 +22,13 @@ async def _any_conversation(connection: Any, _: Principal, conversation_id: UUID
     return membership
 
 
-@fault(5)
+@fault(5, sign="an outsider's history was accepted")
 def history_of_anybody() -> None:
     """History asks for no access."""
     patch(message_service, "access_conversation", _any_conversation)
 
 
-@fault(5)
+@fault(5, sign="the event typing of another's")
 def join_anything() -> None:
     """Joining asks for no access; the answer is refused later, but the room is entered."""
 
@@ -38,7 +38,7 @@ def join_anything() -> None:
     patch(ConversationService, "join", allow)
 
 
-@fault(5)
+@fault(5, sign="the log has a text")
 def text_in_log() -> None:
     """Somebody was looking for a mistake and forgot a line."""
     send = MessageService.send
@@ -52,7 +52,7 @@ def text_in_log() -> None:
     patch(MessageService, "send", send_and_log)
 
 
-@fault(5)
+@fault(5, sign="the log has a token")
 def token_in_log() -> None:
     """The same with a token, past the logger that would take it out."""
     authenticate = SessionService.authenticate

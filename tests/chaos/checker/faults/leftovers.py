@@ -8,7 +8,7 @@ from chatserver.realtime.namespace import ChatNamespace
 from tests.chaos.checker.faults.planting import fault, patch
 
 
-@fault(10)
+@fault(10, sign="^files:")
 def leaking_sockets() -> None:
     """The connection of every websocket stays open for ever."""
     connect = ChatNamespace.on_connect
@@ -22,7 +22,7 @@ def leaking_sockets() -> None:
     patch(ChatNamespace, "on_connect", connect_and_keep)
 
 
-@fault(8, 10)
+@fault(10, sign="^sessions:")
 def leaking_sessions() -> None:
     """Nobody notices that a socket has gone."""
 
@@ -31,7 +31,7 @@ def leaking_sessions() -> None:
     patch(ChatNamespace, "on_disconnect", ignore)
 
 
-@fault(10)
+@fault(10, sign="^tasks:")
 def leaking_tasks() -> None:
     """Each connection leaves a task behind."""
     connect = ChatNamespace.on_connect

@@ -1,8 +1,9 @@
 """How a mistake is made: patches on the application's classes, before the node is made."""
 
-import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from sqlalchemy import text
@@ -10,33 +11,46 @@ from sqlalchemy import text
 from chatserver.events import Event
 from chatserver.realtime.publisher import SocketPublisher
 from chatserver.repositories import appends
-
-CHANCE = random.Random(1)
+from tests.chaos.checker.histories import Violation
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A mistake, which of the invariants it breaks, and what shows it: the faults around,
-    and how many nodes."""
+    """A mistake, and which of the invariants it breaks.
+
+    `sign`: a pattern of what is then complained of, if nothing else is to count. `around`:
+    what has to break for it to show, as in `tours`; `nodes`: how many there have to be.
+    """
 
     plant: Callable[[], None]
     invariants: frozenset[int]
-    around: str = "none"
+    sign: str = ""
+    around: str = ""
     nodes: int = 1
+
+    def explains(self, violation: Violation) -> bool:
+        told = "\n".join((violation.what, *violation.evidence))
+        return violation.invariant in self.invariants and bool(re.search(self.sign, told))
 
 
 FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    *invariants: int, around: str = "none", nodes: int = 1
+    *invariants: int, sign: str = "", around: str = "", nodes: int = 1
 ) -> Callable[[Callable[[], None]], None]:
     """Name a mistake after the function that makes it."""
 
     def register(plant: Callable[[], None]) -> None:
-        FAULTS[plant.__name__] = Fault(plant, frozenset(invariants), around, nodes)
+        FAULTS[plant.__name__] = Fault(plant, frozenset(invariants), sign, around, nodes)
 
     return register
+
+
+def every(number: int) -> Callable[[], bool]:
+    """Something to ask again and again: true each so many-th time."""
+    calls = count(1)
+    return lambda: next(calls) % number == 0
 
 
 def patch(owner: Any, name: str, value: Any) -> None:

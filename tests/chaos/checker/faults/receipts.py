@@ -11,7 +11,7 @@ from chatserver.services.writer import MessageWriter
 from tests.chaos.checker.faults.planting import fault, in_text, patch
 
 
-@fault(7)
+@fault(7, sign="said|nobody said so")
 def automatic_delivered() -> None:
     """A message counts as delivered as soon as it is stored."""
     services: list[ReceiptService] = []
@@ -62,7 +62,7 @@ def receipts_go_back() -> None:
     patch(receipt_service, "_plan", plan_last)
 
 
-@fault(7)
+@fault(7, sign="delivered .* was acknowledged, but is")
 def delivered_is_forgotten() -> None:
     """Reports are acknowledged and thrown away."""
     plan = receipt_service._plan

@@ -13,24 +13,24 @@ from chatserver.repositories import sync
 from chatserver.services.messages import Draft, MessageService, Sent
 from chatserver.services.sweeps import SweepService
 from chatserver.sio.cluster_adapter import SharedRooms
-from tests.chaos.checker.faults.planting import CHANCE, fault, in_append, in_text, patch
+from tests.chaos.checker.faults.planting import every, fault, in_append, in_text, patch
 
 YEAR = 365 * 24 * 3600.0
 
 
-@fault(3, nodes=3)
+@fault(3, sign="no event told of", nodes=3)
 def lost_between_nodes() -> None:
-    """One event in twenty does not get to the other nodes, and nobody is in doubt."""
-    publish = RedisBus.publish
+    """One event in ten does not get to the other nodes, and nobody is in doubt."""
+    publish, is_lost = RedisBus.publish, every(10)
 
     def publish_mostly(self: RedisBus, channels: Collection[str], body: bytes) -> None:
-        if CHANCE.random() > 0.05:
+        if not is_lost():
             publish(self, channels, body)
 
     patch(RedisBus, "publish", publish_mostly)
 
 
-@fault(3, nodes=3)
+@fault(3, sign="came twice", nodes=3)
 def own_echo() -> None:
     """A node takes what it said itself for another node's."""
 
@@ -44,13 +44,13 @@ def own_echo() -> None:
     patch(RedisBus, "_take", take_any)
 
 
-@fault(3, around="crash_redis", nodes=3)
+@fault(3, sign="nothing leads it from", around="deafen_connection", nodes=3)
 def no_sweep() -> None:
     """Nobody looks for what Redis did not carry."""
     patch(SweepService, "doubt", lambda *_: None)
 
 
-@fault(8, around="kill_server", nodes=3)
+@fault(8, sign="says True of", around="kill_server", nodes=3)
 def leases_for_ever() -> None:
     """A socket's lease ends when it closes, not when its node is killed."""
     acquire, renew = RedisLeases.acquire, RedisLeases.renew
@@ -67,7 +67,7 @@ def leases_for_ever() -> None:
     patch(RedisLeases, "renew", renew_for_ever)
 
 
-@fault(8, nodes=3)
+@fault(8, sign="it was not told that", nodes=3)
 def presence_stays_here() -> None:
     """That somebody came or went is told to the sockets of one node alone."""
     emit = SharedRooms.emit_now
@@ -111,7 +111,7 @@ def keys_in_memory() -> None:
     patch(MessageService, "send", send_once)
 
 
-@fault(3, 9, around="no_partition", nodes=3)
+@fault(3, 9, sign="last_seq is|after sync it has|is missing", around="no_partition", nodes=3)
 def strays_unread() -> None:
     """Sync takes what lies in no monthly partition for something else."""
     stray = "m.tableoid::regclass::text = 'chat.messages_default'"

@@ -17,25 +17,25 @@ from chatserver.repositories.appends import NewMessage, Outcome
 from chatserver.services import writer
 from chatserver.services.messages import Draft, MessageService, Sent
 from chatserver.services.writer import MessageWriter, Stored
-from tests.chaos.checker.faults.planting import CHANCE, fault, in_append, in_text, patch
+from tests.chaos.checker.faults.planting import every, fault, in_append, in_text, patch
 
 
 @fault(1, 3)
 def ack_before_commit() -> None:
     """A send is acknowledged whether or not its transaction is committed."""
-    append = appends.append_messages
+    append, is_lost = appends.append_messages, every(10)
 
     async def append_and_hope(connection: Any, batch: Sequence[NewMessage]) -> Any:
         transaction = connection.transaction()
         await transaction.start()
         found = await append(connection, batch)
-        await (transaction.rollback() if CHANCE.random() < 0.1 else transaction.commit())
+        await (transaction.rollback() if is_lost() else transaction.commit())
         return found
 
     patch(writer, "append_messages", append_and_hope)
 
 
-@fault(1)
+@fault(1, sign="was refused with 'invalid_payload', but is stored")
 def refused_but_stored() -> None:
     """A bad reply is refused only after it was stored."""
     send = MessageService.send
@@ -63,7 +63,7 @@ def no_dedupe() -> None:
     )
 
 
-@fault(1)
+@fault(1, sign="changed.* was acknowledged .* but is not stored")
 def conflict_as_duplicate() -> None:
     """A client_msg_id that comes again with another body is taken for a repetition."""
     in_append(("k.digest = i.digest", "k.digest IS NOT NULL"))
@@ -102,7 +102,7 @@ def order_by_time() -> None:
         in_text(messages, name, "ORDER BY m.seq", "ORDER BY m.created_at")
 
 
-@fault(1)
+@fault(1, sign="a deleted message still has its text")
 def delete_keeps_text() -> None:
     """A deleted message is marked, but its text stays."""
     replace_content = messages.replace_content
@@ -130,7 +130,7 @@ def edit_without_rev() -> None:
     patch(conversations, "touch", touch_as_before)
 
 
-@fault(9)
+@fault(9, sign="archived|a message did not bring it back")
 def archive_stays() -> None:
     """A new message does not bring an archived conversation back."""
     in_append(("archived_by_client = false, archived_by_owner = false", "is_active = is_active"))
@@ -142,7 +142,7 @@ CASCADE = """
 """
 
 
-@fault(1)
+@fault(1, sign="its conversation is gone", around="departure")
 def deletion_cascades() -> None:
     """Who is deleted by the host takes the other's conversation along: an old key is back."""
     inspect = HostTables.inspect

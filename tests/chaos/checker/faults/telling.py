@@ -7,21 +7,23 @@ from uuid import UUID
 from chatserver.events import Event, MessageSent
 from chatserver.realtime.publisher import SocketPublisher
 from chatserver.repositories import sync
-from tests.chaos.checker.faults.planting import CHANCE, before_sending, fault, in_text, patch
+from tests.chaos.checker.faults.planting import before_sending, every, fault, in_text, patch
 
 
 @fault(3)
 def dropped_events() -> None:
-    """One event in fifty is lost on its way to the sockets."""
-    before_sending(lambda _, event: [] if CHANCE.random() < 0.02 else [event])
+    """One event in ten is lost on its way to the sockets."""
+    is_lost = every(10)
+    before_sending(lambda _, event: [] if is_lost() else [event])
 
 
-@fault(3)
+@fault(3, sign="came twice|changed, but is another|follows on|two messages have seq|was sent again")
 def doubled_event() -> None:
     """Now and then a message is sent twice, the second time as a change of its own."""
+    is_doubled = every(5)
 
     def double(_: SocketPublisher, event: Event) -> list[Event]:
-        if not isinstance(event, MessageSent) or CHANCE.random() > 0.05:
+        if not isinstance(event, MessageSent) or not is_doubled():
             return [event]
         return [event, replace(event, message=replace(event.message, rev=event.message.rev + 1))]
 
@@ -30,13 +32,15 @@ def doubled_event() -> None:
 
 @fault(5)
 def event_to_outsider() -> None:
-    """Now and then somebody else gets a message, too."""
+    """Now and then everybody gets a message."""
+    is_leaked = every(5)
 
     def leak(self: SocketPublisher, event: Event) -> list[Event]:
-        users = [room[5:] for room in self._server.rooms_index._members if room[:5] == "user:"]
-        if not isinstance(event, MessageSent) or CHANCE.random() > 0.1 or not users:
+        if not isinstance(event, MessageSent) or not is_leaked():
             return [event]
-        return [replace(event, member_ids=(*event.member_ids, UUID(CHANCE.choice(users))))]
+        rooms = self._server.rooms_index._members
+        users = tuple(UUID(room[5:]) for room in rooms if room[:5] == "user:")
+        return [replace(event, member_ids=(*event.member_ids, *users))]
 
     before_sending(leak)
 
