@@ -10,7 +10,7 @@ import { ChatProvider, useChat, useChatClient, useConnection, useConversations, 
 import { tokenFor } from "./fake_server.js";
 import { FakeServer, LANDLORD, makeClient, TENANT } from "./kit.js";
 
-configure({ asyncUtilTimeout: 5_000 }); // a busy machine may stand still
+configure({ asyncUtilTimeout: 60_000 }); // a busy machine may stand still
 
 let server: FakeServer;
 let client: ChatClient;

@@ -18,7 +18,7 @@ interface Dev { base_url: string; conversation_id: string; tokens: Record<string
 const path = process.env.CHAT_DEV_JSON;
 const dev = path === undefined ? undefined : (JSON.parse(readFileSync(path, "utf8")) as Dev);
 
-describe.skipIf(!dev)("on the real server", { timeout: 60_000 }, () => {
+describe.skipIf(!dev)("on the real server", { timeout: 240_000 }, () => {
   const { base_url, conversation_id, tokens } = dev ?? { base_url: "", conversation_id: "", tokens: {} };
   const [tenantToken = "", landlordToken = ""] = Object.values(tokens);
   const clients: ChatClient[] = [];
@@ -31,7 +31,7 @@ describe.skipIf(!dev)("on the real server", { timeout: 60_000 }, () => {
     clients.push(client);
     return client;
   }
-  const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 8_000, interval: 20 });
+  const until = (check: () => void | Promise<void>): Promise<void> => vi.waitFor(check, { timeout: 60_000, interval: 20 });
   const last = ({ messages }: ConversationSnapshot, count: number): unknown[] =>
     messages.slice(-count).map(({ content, state }) => [content, state]);
   async function fetched(): Promise<Message[]> {
@@ -90,9 +90,8 @@ describe.skipIf(!dev)("on the real server", { timeout: 60_000 }, () => {
         expect(texts.slice(-3)).toEqual([0, 1, 2].map((n) => `${mark} offline ${n}`));
       }
     });
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
-    const truth = await fetched();
-    await until(() => {
+    await until(async () => {
+      const truth = await fetched();
       for (const c of [tenant, landlord, back]) {
         expect(c.log.timeline.messages.slice(-30)).toEqual(truth.slice(-30));
         expect(c.log.unreadCount()).toBe(c.log.info?.unread_count);

@@ -46,7 +46,7 @@ function makeTransport(transports?: ("websocket" | "polling")[]): void {
   });
 }
 
-const waitFor = (count: number): Promise<void> => vi.waitFor(() => { expect(heard).toHaveLength(count); }, 8_000);
+const waitFor = (count: number): Promise<void> => vi.waitFor(() => { expect(heard).toHaveLength(count); }, 60_000);
 
 describe.each([["websocket"], ["polling"]] as const)("over %s", (kind) => {
   beforeEach(() => { makeTransport([kind]); });
@@ -60,8 +60,8 @@ describe.each([["websocket"], ["polling"]] as const)("over %s", (kind) => {
     });
     transport.open("good");
     await waitFor(1);
-    await expect(transport.request("delivered", { conversation_id: "a", seq: 1 }, 8_000)).resolves.toMatchObject({ ok: true });
-    await expect(transport.request("delivered", { conversation_id: "a", seq: 2 }, 8_000))
+    await expect(transport.request("delivered", { conversation_id: "a", seq: 1 }, 60_000)).resolves.toMatchObject({ ok: true });
+    await expect(transport.request("delivered", { conversation_id: "a", seq: 2 }, 60_000))
       .rejects.toMatchObject({ code: "not_found", message: "d" });
     expect(events).toEqual([{ name: "head", payload: { conversation_id: "a", last_seq: 1, rev: 2 } }]);
     expect(heard).toEqual(["connected"]);
@@ -108,7 +108,7 @@ describe("by default", () => {
     transport.open("good");
     await waitFor(1);
     await expect(transport.request("join", { conversation_id: "a" }, 50)).rejects.toMatchObject({ code: "timeout" });
-    const pending = transport.request("join", { conversation_id: "a" }, 8_000).catch((error: unknown) => error);
+    const pending = transport.request("join", { conversation_id: "a" }, 60_000).catch((error: unknown) => error);
     server.disconnectSockets(true);
     expect(await pending).toMatchObject({ code: "disconnected" });
     await expect(transport.request("join", { conversation_id: "a" }, 50)).rejects.toMatchObject({ code: "offline" });
@@ -164,7 +164,7 @@ describe("a limit in front of the handshake", () => {
       connected: () => undefined, disconnected: () => undefined, event: () => undefined, failed: (error) => { failure = error; },
     });
     transport.open("good");
-    await vi.waitFor(() => { expect(failure).toBeDefined(); }, 8_000);
+    await vi.waitFor(() => { expect(failure).toBeDefined(); }, 60_000);
     expect(failure).toMatchObject({ code: "rate_limited", retryable: true });
     expect(failure?.retry_after).toBe(retry_after);
   });

@@ -66,7 +66,7 @@ describe("IndexedDB", () => {
     before.conversation("a").send("not connected");
     server.isDown = true;
     before.connect();
-    await vi.waitFor(async () => { expect(await defaultOutbox().list("")).not.toEqual([]); }, 5_000);
+    await vi.waitFor(async () => { expect(await defaultOutbox().list("")).not.toEqual([]); }, 60_000);
     before.close();
     server.isDown = false;
     const after = makeClient(server, TENANT, { storage: defaultOutbox() });
@@ -75,7 +75,7 @@ describe("IndexedDB", () => {
     await vi.waitFor(() => {
       expect(texts(after, "a")).toEqual(["not connected"]);
       expect(server.messages("a")).toHaveLength(1);
-    }, 5_000);
+    }, 60_000);
     after.close();
   });
 });

@@ -16,7 +16,7 @@ const settle = (ms = 60): Promise<void> => new Promise((resolve) => setTimeout(r
 /** What has come to be after `ms`; a busy machine may take longer, and then it is waited for. */
 const comes = async (check: () => void, ms = 60): Promise<void> => {
   await settle(ms);
-  await vi.waitFor(check, { timeout: 5_000, interval: 20 });
+  await vi.waitFor(check, { timeout: 60_000, interval: 20 });
 };
 const sends = (): string[] =>
   server.log.filter(({ event }) => event === "message").map(({ payload }) => (payload as SendMessage).content ?? "");
@@ -25,7 +25,7 @@ async function openTabs(count: number): Promise<ChatClient[]> {
   const storage = memoryOutbox();
   tabs = Array.from({ length: count }, () => makeClient(server, TENANT, { storage }));
   for (const tab of tabs) tab.connect();
-  await settle();
+  await comes(() => { for (const tab of tabs) expect(tab.connection.getSnapshot().status).toBe("online"); });
   return tabs;
 }
 

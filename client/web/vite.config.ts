@@ -19,7 +19,11 @@ export default defineConfig({
   },
   // `npm run dev` serves the sources; a server of `make run` answers the rest.
   server: { proxy: { "/api": server, "/socket.io": { target: server, ws: true } } },
-  test: { include: ["test/**/*.test.{ts,tsx}"], environment: "happy-dom", restoreMocks: true },
+  // Only a hang takes as long as these timeouts, however busy the machine.
+  test: {
+    include: ["test/**/*.test.{ts,tsx}"], environment: "happy-dom", restoreMocks: true,
+    testTimeout: 120_000, hookTimeout: 120_000,
+  },
 });
 
 /** Emits service_worker.js as sw.js, with the names of all files of this build. */

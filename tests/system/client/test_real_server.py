@@ -8,7 +8,7 @@ from chatserver.dev.ports import free_port
 from tests.kit.processes import started
 
 CLIENT = Path(__file__).parents[3] / "client"
-TIMEOUT = 120.0
+TIMEOUT = 280.0
 
 
 async def test_two_people_chat_by_the_client_on_the_real_server(tmp_path: Path) -> None:
