@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yarl
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestClient, TestServer
+from pytest_aiohttp import AiohttpClient
 
 from chatserver.api.pages import built_in_root, content_security_policy, setup_pages
 from chatserver.http.origins import OriginPolicy
@@ -146,13 +146,15 @@ async def test_the_page_takes_no_place_from_the_api(site: Rest) -> None:
     assert (await site.get("/healthz", user=None)).status == 200
 
 
-async def test_a_page_that_is_not_built_is_explained_in_dev(tmp_path: Path) -> None:
+async def test_a_page_that_is_not_built_is_explained_in_dev(
+    tmp_path: Path, aiohttp_client: AiohttpClient
+) -> None:
     app = web.Application()
     setup_pages(app, settings_for("postgresql://"), ORIGINS, built_in=tmp_path)
-    async with TestClient(TestServer(app)) as client, client.get("/") as reply:
-        assert reply.status == 200
-        assert "make setup" in await reply.text()
-        assert reply.headers["Cache-Control"] == "no-store"
+    reply = await (await aiohttp_client(app)).get("/")
+    assert reply.status == 200
+    assert "make setup" in await reply.text()
+    assert reply.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,7 @@ async def test_production_serves_the_page_that_comes_with_it_unless_told_otherwi
     built_in: str,
     title: str | None,
     monkeypatch: pytest.MonkeyPatch,
+    aiohttp_client: AiohttpClient,
 ) -> None:
     folder = web_root.parent
     # Empty is no path: not even that of the folder in which the server was started.
@@ -181,9 +184,9 @@ async def test_production_serves_the_page_that_comes_with_it_unless_told_otherwi
     settings = production.override(jwt__secret=SECRET, server__web_root=value)
     app = web.Application()
     setup_pages(app, settings, ORIGINS, built_in=folder / built_in)
-    async with TestClient(TestServer(app)) as client, client.get("/") as reply:
-        assert reply.status == (404 if title is None else 200)
-        assert title is None or f"<title>{title}" in await reply.text()
+    reply = await (await aiohttp_client(app)).get("/")
+    assert reply.status == (404 if title is None else 200)
+    assert title is None or f"<title>{title}" in await reply.text()
 
 
 def test_the_page_comes_with_the_server_by_default() -> None:
