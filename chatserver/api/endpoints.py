@@ -9,6 +9,7 @@ from chatserver.api.calls import PRINCIPAL, Api, Call
 from chatserver.api.parsing import RequestParser, bearer_token, path_ids
 from chatserver.api.routes import FREE, Route
 from chatserver.errors import Unauthorized
+from chatserver.http.problems import CLIENT_GONE
 from chatserver.models import Principal
 
 
@@ -31,6 +32,9 @@ class Endpoint:
                 self._api.strangers.spend(request, self._cost)
             return await self._route.handler(self._api, Call(request, started))
         request[PRINCIPAL] = principal = await _authenticate(self._api, request)
+        has_waited = await self._api.budgets.start(principal)
+        if has_waited and request.transport is None:
+            return web.Response(status=CLIENT_GONE)
         self._api.budgets.spend(principal, self._cost)
         call = Call(
             request,

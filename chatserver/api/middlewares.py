@@ -14,14 +14,11 @@ from chatserver.api.calls import PRINCIPAL, REQUEST_ID
 from chatserver.errors import ChatError, Forbidden, InternalError, RateLimited
 from chatserver.http.compression import compress
 from chatserver.http.origins import OriginPolicy
-from chatserver.http.problems import X_REQUEST_ID, from_http, problem_response
+from chatserver.http.problems import CLIENT_GONE, X_REQUEST_ID, from_http, problem_response
 from chatserver.telemetry.metrics import Metrics
 
 NO_ROUTE = "none"
 """How metrics and logs call the route of a request that has none."""
-
-CLIENT_GONE = 499
-"""How they call the status of an answer that nobody waited for."""
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset(hdrs.METH_ALL)

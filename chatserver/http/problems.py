@@ -22,6 +22,9 @@ from chatserver.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 X_REQUEST_ID = "X-Request-ID"
+
+CLIENT_GONE = 499
+"""The status, in metrics and logs, of an answer that nobody waited for."""
 TYPE_PREFIX = "urn:chatserver:error:"
 DEFAULT_RETRY_AFTER = 1.0
 

@@ -9,14 +9,11 @@ from aiohttp.typedefs import Handler
 
 from chatserver.errors import RateLimited
 from chatserver.http.admissions import HEALTH_PATHS
-from chatserver.http.fair_starts import FairStarts
 from chatserver.http.origins import OriginPolicy
+from chatserver.http.problems import CLIENT_GONE
 from chatserver.http.proxies import address_block
 from chatserver.services.budgets import Budgets
 from chatserver.telemetry.metrics import Metrics
-
-CLIENT_GONE: Final = 499
-"""The status of an answer that nobody waits for any more."""
 
 WARNING_INTERVAL: Final = 600.0
 """Seconds between two warnings about a proxy that is not trusted."""
@@ -39,7 +36,6 @@ class Strangers:
         self._budgets = budgets
         self._origins = origins
         self._metrics = metrics
-        self._starts = FairStarts()
         self._warned_at = float("-inf")
 
     @web.middleware
@@ -50,11 +46,9 @@ class Strangers:
         waits for turns, which are short, and not for what has begun.
         """
         if request.path not in HEALTH_PATHS:
-            address = self._find_address(request)
-            if self._budgets.is_spending(address):
-                await self._starts.wait(address)
-                if request.transport is None:
-                    return web.Response(status=CLIENT_GONE)
+            has_waited = await self._budgets.start_unproven(self._find_address(request))
+            if has_waited and request.transport is None:
+                return web.Response(status=CLIENT_GONE)
         return await handler(request)
 
     def spend(self, request: web.Request, cost: float) -> None:

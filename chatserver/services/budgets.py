@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 
 from chatserver.aio.caches import Cache
+from chatserver.aio.fair_starts import FairStarts
 from chatserver.backplane.buckets import Buckets, Refusal
 from chatserver.backplane.redis_ledger import RedisLedger
 from chatserver.errors import RateLimited
@@ -33,7 +34,8 @@ PROVEN_FOR: Final = 3600.0
 MAX_PROVEN: Final = 50_000
 
 LITTLE: Final = 0.05
-"""The part of an address' budget from which on its requests take turns."""
+"""The part of a budget that a user or an address has spent before their requests begin in
+turns of the loop of their own."""
 
 LOG_INTERVAL: Final = 10.0
 MAX_LINES: Final = 10
@@ -74,6 +76,7 @@ class Budgets:
         self._users = Buckets[int](limits.user, clock=clock) if limits.user else None
         self.turns = Turns(AT_ONCE if limits.user else None)
         self._addresses = Buckets[str](limits.address, clock=clock) if limits.address else None
+        self._starts = FairStarts()
         self._proven = Cache[str, None](MAX_PROVEN, PROVEN_FOR, clock=clock)
         self._metrics = metrics
         self._ledger = ledger
@@ -82,6 +85,11 @@ class Budgets:
         self._refused: Counter[tuple[str, str]] = Counter()
         self._half_spent: dict[tuple[str, str], None] = {}
         self._log = structlog.get_logger(__name__)
+
+    @property
+    def waiting(self) -> int:
+        """How many users and addresses have requests that wait for their turn to begin."""
+        return len(self._starts)
 
     # Users
 
@@ -112,7 +120,27 @@ class Budgets:
         """Charge for what a page of a list holds."""
         self.charge(principal, count * self.costs.listed)
 
+    async def start(self, principal: Principal) -> bool:
+        """Wait for the turn of the loop in which a request of a user who spends much may begin.
+
+        Whether it was waited for: the caller may have gone meanwhile.
+        """
+        key = principal.user_id.int
+        if self._users is None or self._users.spent_part(key) <= LITTLE:
+            return False
+        await self._starts.wait(key)
+        return True
+
     # Addresses
+
+    async def start_unproven(self, address: str) -> bool:
+        """As `start`, for a request from an address, whatever it carries."""
+        if self._addresses is None or not address:
+            return False
+        if self._addresses.spent_part(address) <= LITTLE:
+            return False
+        await self._starts.wait(address)
+        return True
 
     def spend_unproven(self, address: str, cost: float) -> None:
         """Spend from the address' budget. Raises RateLimited where nothing is left."""
@@ -121,12 +149,6 @@ class Budgets:
         refusal = self._addresses.spend(address, cost)
         if refusal is not None:
             raise self._refuse(ADDRESS, address, refusal)
-
-    def is_spending(self, address: str) -> bool:
-        """Whether the address has spent more than a little of its budget."""
-        if self._addresses is None or not address:
-            return False
-        return self._addresses.spent_part(address) > LITTLE
 
     def spend_handshake(self, address: str) -> None:
         """As `spend_unproven`, for a handshake whose token is still to come.

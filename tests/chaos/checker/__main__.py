@@ -38,6 +38,8 @@ RATES = (150.0, 80.0)
 @click.option("--plant", type=click.Choice(["none", *faults.FAULTS]), default="none",
               help="Have the server make a mistake, which is to be found.")  # fmt: skip
 @click.option("--budgets", is_flag=True, help="Keep the budgets of users and addresses on.")
+@click.option("--user-budget", metavar="LIMIT",
+              help="That, and a user's is this, such as '1200/6 seconds'.")  # fmt: skip
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path),
               help="Keep the server's log of the last seed here.")  # fmt: skip
 def main(
@@ -49,6 +51,7 @@ def main(
     kinds: str,
     plant: str,
     budgets: bool,
+    user_budget: str | None,
     log: Path | None,
 ) -> None:
     """Check the promise with random people while things break; exits with 1 if it is broken.
@@ -60,21 +63,17 @@ def main(
         _check_balancer()
     rate = rate or RATES[nodes > 1]
     shape = Shape(seconds=seconds, rate=rate, faults=kinds, nodes=nodes)
+    settings = BUDGETS if budgets or user_budget else {}
+    if user_budget:
+        settings = {**settings, "CHAT_RATE_LIMIT_USER": user_budget}
     results = []
     if seeds > 1:
         click.echo(table_head())
     with tempfile.TemporaryDirectory(prefix="chatserver-checker-") as directory:
         for number in range(seed, seed + seeds):
             file = log or Path(directory) / "server.log"
-            result = asyncio.run(
-                _run(
-                    number,
-                    shape,
-                    [] if plant == "none" else [plant],
-                    file,
-                    BUDGETS if budgets else {},
-                )
-            )
+            planted = [] if plant == "none" else [plant]
+            result = asyncio.run(_run(number, shape, planted, file, settings))
             if seeds > 1:
                 click.echo(table_row(result))
             if seeds == 1 or result.violations:

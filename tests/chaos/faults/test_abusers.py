@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,6 +20,8 @@ from aiohttp import ClientSession
 
 from chatserver.dev.redis import EmbeddedRedis
 from tests.chaos.faults.abusers import ACCOUNT, LINES, STRANGER, Spec, command
+from tests.chaos.faults.crowd import quantile
+from tests.chaos.faults.measured import turns
 from tests.chaos.faults.records import Figure, is_for_table, record
 from tests.chaos.faults.sites import until
 from tests.chaos.faults.victims import (
@@ -85,18 +88,27 @@ LISTINGS = """
 async def abused(databases: Databases, directory: Path, nodes: int) -> AsyncIterator["Place"]:
     async with databases.migrated() as url, AsyncExitStack() as stack:
         redis = stack.enter_context(EmbeddedRedis()).url if nodes > 1 else None
+        settings: dict[str, Any] = {}
+        if is_for_table():
+            settings["program"] = ("tests.chaos.faults.measured", str(directory))
         cluster = await stack.enter_async_context(
-            running_cluster(url, redis, directory, nodes=nodes, has_balancer=False)
+            running_cluster(url, redis, directory, nodes=nodes, has_balancer=False, **settings)
         )
-        yield Place(url, cluster.nodes)
+        yield Place(url, cluster.nodes, directory)
 
 
 class Place:
     """The nodes, and an account to abuse them with."""
 
-    def __init__(self, database_url: str, nodes: list[ClusterNode]) -> None:
+    def __init__(self, database_url: str, nodes: list[ClusterNode], directory: Path) -> None:
         self.database_url = database_url
         self.nodes = nodes
+        self._directory = directory
+
+    def turns(self, begin: float, end: float) -> list[float]:
+        """As `tests.chaos.faults.measured.turns`, of all nodes."""
+        pids = [node.server.process.pid for node in self.nodes]
+        return turns(self._directory, pids, begin, end)
 
     async def spec(self, lines: Sequence[str], seconds: float) -> Spec:
         """With a new account that has many conversations, and one with many messages."""
@@ -129,6 +141,10 @@ class Watched:
     seconds: float
     cpu: float
     memory: int
+
+    @property
+    def ended_at(self) -> float:
+        return self.began_at + self.seconds
 
     @property
     def burst(self) -> list[Wait]:
@@ -183,6 +199,7 @@ async def abuse(place: Place, what: str, lines: Sequence[str]) -> None:
         what,
         meanwhile.after_burst,
         *compare(peace, meanwhile),
+        *(look_at_turns(place, peace, meanwhile) if is_for_table() else ()),
         Figure("not ready", victims.not_ready, 0 if is_for_table() else None, "times"),
         Figure("CPU of a node in peace", 100 * peace.cpu / peace.seconds / nodes, unit="%"),
         Figure("and meanwhile", 100 * meanwhile.cpu / meanwhile.seconds / nodes, unit="%"),
@@ -205,6 +222,19 @@ def compare(peace: Watched, meanwhile: Watched) -> Iterator[Figure]:
         yield Figure(f"p99 of {what} in peace", quiet)
         yield Figure(f"in the first {BURST:.0f} s", p99(meanwhile.burst, what))
         yield Figure("then", p99(meanwhile.after_burst, what), max(TWICE * quiet, UNNOTICED))
+
+
+def look_at_turns(place: Place, peace: Watched, meanwhile: Watched) -> Iterator[Figure]:
+    """The node's own part in what the victims waited for."""
+    burst_ends = meanwhile.began_at + BURST
+    for when, begin, end in (
+        ("in peace", peace.began_at, peace.ended_at),
+        (f"in the first {BURST:.0f} s", meanwhile.began_at, burst_ends),
+        ("then", burst_ends, meanwhile.ended_at),
+    ):
+        found = place.turns(begin, end)
+        yield Figure(f"p99 of a turn's CPU {when}", 1000 * quantile(found, 0.99), unit="ms")
+        yield Figure("at most", 1000 * found[-1], unit="ms")
 
 
 async def test_all_at_once_from_an_account_and_a_stranger(

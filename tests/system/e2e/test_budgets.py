@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from socket import create_connection
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, ClientTimeout, WSServerHandshakeError
 from structlog.testing import capture_logs
+from yarl import URL
 
 from chatserver.models import Role
 from chatserver.realtime import sessions
@@ -163,6 +166,27 @@ async def test_who_is_refused_for_the_budget_is_not_a_record_each_time(visitor: 
     told = [log for log in logs if log.get("code") == "rate_limited"]
     assert [log["event"] for log in told if log["log_level"] != "debug"] == []
     await device.close()
+
+
+async def test_what_a_user_who_spends_asks_for_at_once_begins_in_turns_of_its_own(
+    visitor: Visitor,
+) -> None:
+    person, node = await visitor.person(), visitor.server.node
+    assert (await visitor.get("unread-count", person.token())).status == 200  # a tenth is spent
+    request = (
+        "GET /api/chat/unread-count HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {person.token()}\r\n\r\n"
+    ).encode()
+    with ExitStack() as stack:
+        for _ in range(30):
+            port = URL(visitor.server.base_url).port
+            client = stack.enter_context(create_connection(("127.0.0.1", port)))
+            client.sendall(request)  # the loop, which is ours, too, has not looked at any yet
+        async with asyncio.timeout(TIMEOUT):
+            while not node.budgets.waiting:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            while node.budgets.waiting:  # noqa: ASYNC110
+                await asyncio.sleep(0)
 
 
 async def test_the_hosts_own_service_is_not_limited(visitor: Visitor) -> None:

@@ -7,7 +7,7 @@ from socket import create_connection
 
 from aiohttp import web
 
-from chatserver.http.fair_starts import FairStarts
+from chatserver.aio.fair_starts import FairStarts
 from chatserver.http.origins import OriginPolicy
 from chatserver.http.strangers import Strangers
 from chatserver.services.budgets import LITTLE, Budgets
