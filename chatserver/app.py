@@ -20,14 +20,23 @@ from chatserver.backplane.backplanes import Backplane
 from chatserver.db.engine import Database, StatementRefused, create_engine, one_line
 from chatserver.db.host import HostTables
 from chatserver.db.migrations import is_current
+from chatserver.eio.server import Edge
 from chatserver.errors import Unavailable
-from chatserver.gauges import collect_gauges
+from chatserver.gauges import Gauges
+from chatserver.http.compression import compress
 from chatserver.http.connections import name_server, watch_connection
 from chatserver.http.origins import OriginPolicy
 from chatserver.http.strangers import Strangers
-from chatserver.realtime.namespace import ChatNamespace, SocketServices
+from chatserver.realtime.namespace import ChatAnswers, ChatNamespace, SocketServices
 from chatserver.realtime.publisher import SocketPublisher
+from chatserver.realtime.python_socketio import (
+    SOCKETIO_CHANNEL,
+    AsyncServer,
+    RedisManager,
+    create_manager,
+)
 from chatserver.realtime.raw import RawDoor
+from chatserver.realtime.sessions import Sessions, environ_of
 from chatserver.realtime.unread import LatestUnread
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.services.budgets import SETTLE_INTERVAL, Budgets
@@ -51,8 +60,8 @@ from chatserver.services.sync import SyncService
 from chatserver.services.typing import TypingService
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
-from chatserver.sio.cluster_adapter import SOCKETIO_CHANNEL, SharedRooms, create_rooms
-from chatserver.sio.server import ChatSocketServer
+from chatserver.sio.cluster_adapter import create_adapter
+from chatserver.sio.server import SocketServer
 from chatserver.telemetry.metrics import Metrics
 
 DAY: Final = 24 * 60 * 60.0
@@ -91,27 +100,29 @@ class Node:
         self.requests = requests = database.lane(pool.pool_size, pool.pool_timeout)
         self.backplane = backplane
         self.unread = LatestUnread()
-        self.rooms = create_rooms(
-            backplane.bus,
-            {"unread": self.unread.admit},
-            takes_external=settings.redis.external_emitters,
-        )
         self.origins = OriginPolicy(settings.cors.origins, settings.server.trusted_proxies)
         self.budgets = Budgets(settings.rate_limit, settings.costs, metrics, backplane.ledger)
         self.strangers = Strangers(self.budgets, self.origins, metrics)
-        self.server = ChatSocketServer(
-            settings.realtime,
-            body_timeout=settings.server.request_timeout,
+        edge = Edge(
             origin_allowed=self.origins.allows_request,
             counted_address=self.origins.counted_address,
             watch_connection=watch_connection,
+            body_timeout=settings.server.request_timeout,
             admit_handshake=self.strangers.admit_handshake,
             admit_request=self.strangers.admit_request,
-            observer=self.metrics,
-            rooms=self.rooms,
+            environ_of=environ_of,
+            compress=compress,
         )
+        adapter = create_adapter(backplane.bus, {"unread": self.unread.admit})
+        self.sockets = SocketServer(
+            settings.realtime, edge, ChatAnswers(), adapter=adapter, observer=metrics
+        )
+        self.manager = create_manager(
+            backplane.bus, takes_external=settings.redis.external_emitters
+        )
+        self.server = AsyncServer(self.sockets, self.manager)
         encoder = MessageEncoder()
-        self.publisher = SocketPublisher(self.server, self.metrics, encoder)
+        self.publisher = SocketPublisher(adapter, self.metrics, encoder)
         self.heads = HeadHints(database, self.publisher)
         self.counters = UnreadHints(database, self.publisher)
         self.unread.on_doubt(self.counters.doubt)
@@ -168,8 +179,10 @@ class Node:
         self.nodes = NodeService(database, backplane.signatures, backplane.bus)
         self.maintenance = MaintenanceService(database, self.metrics)
         self.readiness = Readiness(database, backplane.is_ready)
+        self.open_sessions = Sessions(self.sockets, settings.jwt.leeway)
         self.namespace = ChatNamespace(
-            self.server,
+            adapter,
+            self.open_sessions,
             SocketServices(
                 sessions=self.sessions,
                 revocations=self.revocations,
@@ -188,7 +201,16 @@ class Node:
             self.budgets,
         )
         self.server.register_namespace(self.namespace)
-        self.metrics.on_scrape(partial(collect_gauges, self))
+        gauges = Gauges(
+            requests,
+            pool.pool_size,
+            self.readiness,
+            self.publisher,
+            self.revocations,
+            backplane,
+            self.manager,
+        )
+        metrics.on_scrape(partial(gauges.collect, metrics))
         self.app = self._create_app()
         self.internal_app = create_internal_app(metrics)
 
@@ -217,7 +239,7 @@ class Node:
         price = partial(priced, strangers=self.strangers, cost=self.settings.costs.public)
         setup_pages(app, self.settings, self.origins, guard=price)
         self.server.attach(app)
-        RawDoor(self.server, takes_query_token=self.settings.auth.raw_query_token).attach(app)
+        RawDoor(self.sockets, takes_query_token=self.settings.auth.raw_query_token).attach(app)
         app.on_response_prepare.append(name_server)
         app.cleanup_ctx.append(self._background)
         app.on_shutdown.append(self._drain)
@@ -242,8 +264,8 @@ class Node:
             (NODES_TICK, self.nodes.tick),
             (READINESS_CHECK, self.readiness.check),
         ]
-        if isinstance(self.rooms, SharedRooms):
-            work.append((SWEEP_TICK, self._share(self.rooms).tick))
+        if isinstance(self.manager, RedisManager):
+            work.append((SWEEP_TICK, self._share(self.manager).tick))
         tasks = [asyncio.create_task(repeat(interval, action)) for interval, action in work]
         tasks.append(asyncio.create_task(measure_lag(self.metrics.loop_lag)))
         yield
@@ -256,30 +278,31 @@ class Node:
             await self._close(self.app)
             raise StartError(f"chat.nodes, chat.promises and chat.keys: {error}") from error
 
-    def _share(self, rooms: SharedRooms) -> SweepService:
+    def _share(self, manager: RedisManager) -> SweepService:
         """Begin to hear other nodes; the sweeps find what is not heard."""
         bus = self.backplane.bus
         assert bus is not None
-        sweeps = SweepService(self.database, self.publisher, bus, self.namespace.open_users)
+        sweeps = SweepService(self.database, self.publisher, bus, self.open_sessions.open_users)
         self.nodes.on_doubt(sweeps.doubt)
-        plain = {SOCKETIO_CHANNEL: rooms.receive_external}
-        bus.start(rooms.receive, sweeps.doubt, plain=plain)
-        rooms.listen()
+        plain = {SOCKETIO_CHANNEL: manager.receive_external}
+        bus.start(manager.receive, sweeps.doubt, plain=plain)
+        self.server.start()
         return sweeps
 
     async def _renew_leases(self) -> None:
-        await self.presence.renew(self.namespace.open_sockets())
+        await self.presence.renew(self.open_sessions.open_sockets())
 
     async def _close_vanished(self) -> None:
-        users = {user_id for user_id, _ in self.namespace.open_sockets()}
+        users = {user_id for user_id, _ in self.open_sessions.open_sockets()}
         with suppress(Unavailable):
-            self.namespace.close_users(await self.sessions.find_vanished(users))
+            self.open_sessions.close_users(await self.sessions.find_vanished(users))
 
     async def _drain(self, _: web.Application) -> None:
         self.readiness.drain()
-        await self.server.drain(self.settings.server.shutdown_grace)
+        await self.sockets.drain(self.settings.server.shutdown_grace)
 
     async def _close(self, _: web.Application) -> None:
+        await self.presence.close()
         await self.receipts.close()
         await self.writer.close()
         await self.heads.close()

@@ -39,9 +39,13 @@ class MessageDeleted:
 
 @dataclass(frozen=True, slots=True)
 class ConversationChanged:
-    """It was created, archived or closed; each of these users gets their own view."""
+    """It was created, archived or closed; each of these users gets their own view.
+
+    `visitors_view` is for admins and services who joined the conversation, if any.
+    """
 
     views: Mapping[UUID, Conversation]
+    visitors_view: Conversation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,8 +183,8 @@ async def _drain(node: Node, site: web.TCPSite, hurry: asyncio.Event) -> None:
     await site.stop()
     deadline = clock.time() + server.shutdown_grace
     spread = min(server.drain_spread, server.shutdown_grace / 2)
-    await _until(hurry, node.server.release(spread))
-    await node.server.drain(deadline - clock.time())
+    await _until(hurry, node.sockets.release(spread))
+    await node.sockets.drain(deadline - clock.time())
 
 
 async def _until(hurry: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 from aiohttp import hdrs, web
 
-from chatserver.http.strangers import COUNTED, COUNTED_ADDRESS
-
 Environ = Mapping[str, str]
 
 
@@ -23,6 +21,5 @@ def environ_of(request: web.Request) -> dict[str, str]:
     query, tokens = request.query_string, request.headers.getall(hdrs.AUTHORIZATION, ())
     return {
         "QUERY_STRING": query if "token=" in query else "",
-        COUNTED_ADDRESS: request.get(COUNTED, ""),
         "HTTP_AUTHORIZATION": tokens[0] if len(tokens) == 1 else "",
     }

@@ -1,13 +1,9 @@
 """The upgrade of a polling session: what its client says on the websocket before it."""
 
-import asyncio
-from typing import TYPE_CHECKING
-
+from chatserver.eio.clock import Clock
 from chatserver.eio.protocol import PROBE, PROBE_ANSWER, PROTOCOL_ERROR, UPGRADE
+from chatserver.eio.session import EngineSocket
 from chatserver.eio.websocket import WebSocket
-
-if TYPE_CHECKING:
-    from chatserver.eio.session import EngineSocket
 
 
 class Probe:
@@ -19,17 +15,14 @@ class Probe:
     """
 
     def __init__(
-        self,
-        socket: "EngineSocket",
-        websocket: WebSocket,
-        loop: asyncio.AbstractEventLoop,
-        seconds: float,
+        self, socket: EngineSocket, websocket: WebSocket, clock: Clock, seconds: float
     ) -> None:
         self._socket = socket
         self._websocket = websocket
         self._is_probed = False
         self._is_over = False
-        self._timer = loop.call_later(seconds, self.close)
+        self._timer = clock.call_later(seconds, self.close)
+        socket.probe = self
 
     def receive_packet(self, data: bytes) -> None:
         if self._is_over:

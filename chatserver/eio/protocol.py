@@ -2,13 +2,18 @@
 
 from typing import Final, Protocol
 
-from engineio.base_server import BaseServer  # type: ignore[import-untyped]
-
 from chatserver.eio.websocket import text_frame
 
-# Why a connection ended: SERVER_DISCONNECT, CLIENT_DISCONNECT, PING_TIMEOUT,
-# TRANSPORT_CLOSE, TRANSPORT_ERROR.
-Reason = BaseServer.reason
+
+class Reason:
+    """Why a connection ended; the words are python-engineio's."""
+
+    SERVER_DISCONNECT: Final = "server disconnect"
+    CLIENT_DISCONNECT: Final = "client disconnect"
+    PING_TIMEOUT: Final = "ping timeout"
+    TRANSPORT_CLOSE: Final = "transport close"
+    TRANSPORT_ERROR: Final = "transport error"
+
 
 # Engine.IO packets without data: the type is the packet.
 CLOSE: Final = b"1"
@@ -41,6 +46,31 @@ POLICY_VIOLATION: Final = 1008
 MESSAGE_TOO_BIG: Final = 1009
 SERVICE_RESTART: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
+
+
+class Limits(Protocol):
+    """The settings of an Engine.IO server; seconds and bytes."""
+
+    @property
+    def ping_interval(self) -> float: ...
+
+    @property
+    def ping_timeout(self) -> float: ...
+
+    @property
+    def connect_timeout(self) -> float:
+        """How long a client may take to change over to a websocket, or to say who it is."""
+
+    @property
+    def max_packet_bytes(self) -> int: ...
+
+    @property
+    def max_queue_bytes(self) -> int:
+        """What may wait for one client; who lets more wait is dropped."""
+
+    @property
+    def max_sockets_per_address(self) -> int:
+        """0 is any number."""
 
 
 class Receiver(Protocol):

@@ -1,11 +1,10 @@
-"""The HTTP answers of the Engine.IO endpoint: errors, polling bodies and CORS headers."""
+"""The HTTP responses of the Engine.IO endpoint: errors, polling bodies and CORS headers."""
 
 import math
 
+import orjson
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
-
-from chatserver.sio.packets import OrjsonCodec
 
 
 class EngineError(Exception):
@@ -89,8 +88,10 @@ def text(body: bytes) -> web.Response:
 
 
 def failure(error: EngineError) -> web.Response:
-    body = OrjsonCodec.dumps({"code": error.code, "message": error.message})
-    response = web.Response(text=body, status=error.status, content_type="application/json")
+    body = orjson.dumps({"code": error.code, "message": error.message})
+    response = web.Response(
+        body=body, status=error.status, content_type="application/json", charset="utf-8"
+    )
     if not error.keep_alive:
         response.force_close()
     if error.retry_after is not None:

@@ -1,45 +1,63 @@
 """One Engine.IO connection: its outgoing queue, its heartbeat and its end.
 
-It stands in for `engineio.AsyncSocket` and is synchronous wherever that is possible,
-so that no state is ever half changed: frames are appended to a list which the engine
-writes out once a turn of the loop, the heartbeat is two timers, and `close` is one
-call after which nothing refers to the connection.
+It is synchronous wherever that is possible, so that no state is ever half changed:
+frames are appended to a list which the engine writes out once a turn of the loop, the
+heartbeat is one timer, and `close` is one call after which nothing refers to the
+connection. What carries it is its `transport` (see `transports`).
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
+from chatserver.eio.clock import Clock, Timer
 from chatserver.eio.frames import OVERSIZE_MARK
-from chatserver.eio.polling import Polls
-from chatserver.eio.probes import Probe
+from chatserver.eio.observers import Observer
+from chatserver.eio.polling import Polling
 from chatserver.eio.protocol import (
     CLOSE,
     MAX_IDLE_PACKETS,
-    MAX_POLL_PACKETS,
     MESSAGE_TOO_BIG,
     NOOP,
     PING_FRAME,
     POLL_WHILE_PROBING,
     PROTOCOL_ERROR,
-    SEPARATOR,
     SERVICE_RESTART,
     Reason,
     Receiver,
 )
-from chatserver.eio.websocket import BINARY_MARK, WebSocket, frame_payload
+from chatserver.eio.transports import OPENING, Transport
+from chatserver.eio.websocket import BINARY_MARK, WebSocket
 
 LEAST_RATE: Final = 4096
 """Bytes a second that a client takes at least while more than that waits for it."""
 
-if TYPE_CHECKING:
-    from chatserver.eio.server import EngineServer
+
+class Engine(Protocol):
+    """What a connection needs of its server."""
+
+    clock: Clock
+    observer: Observer
+    ping_interval: float
+    ping_timeout: float
+    max_queue_bytes: int
+
+    def schedule_flush(self, socket: "EngineSocket") -> None: ...
+
+    def report(self, sid: str, kind: str) -> None: ...
+
+    def forget(self, socket: "EngineSocket", reason: str) -> None: ...
+
+
+class Upgrade(Protocol):
+    """A websocket that may become the transport (see `probes`)."""
+
+    def close(self, code: int) -> None: ...
 
 
 class EngineSocket:
     """One client of the Engine.IO server, on polling or on a websocket.
 
-    `transport` is "polling" or "websocket"; a socket that is still to become a
-    websocket has `websocket` None and queues. Frames (see `text_frame`)
+    `name` is that of its transport, "polling" or "websocket". Frames (see `text_frame`)
     reach the client in the order of the `enqueue` calls. A client for which more
     than `max_queue_bytes` wait, or of whose queue neither all nor LEAST_RATE left in
     `ping_timeout` seconds, is dropped.
@@ -49,11 +67,10 @@ class EngineSocket:
         "_dirty",
         "_due_bytes",
         "_engine",
-        "_gate",
         "_idle_packets",
+        "_is_paused",
         "_out",
         "_out_bytes",
-        "_polls",
         "_pong_due",
         "_sent_bytes",
         "_timer",
@@ -61,61 +78,48 @@ class EngineSocket:
         "address",
         "closed",
         "is_leaving",
-        "is_posting",
+        "name",
         "probe",
         "receiver",
-        "session",
         "sid",
         "transport",
-        "websocket",
     )
 
-    WEBSOCKET: ClassVar[str] = "websocket"  # the `transport` that a websocket is
+    WEBSOCKET: ClassVar[str] = "websocket"  # the `name` that a websocket has
     PING: ClassVar[bytes] = PING_FRAME
 
     receiver: Receiver
-    _timer: asyncio.TimerHandle
+    transport: Transport
+    _timer: Timer
 
-    def __init__(self, engine: "EngineServer", sid: str, address: str, transport: str) -> None:
+    def __init__(self, engine: Engine, sid: str, address: str, *, is_websocket: bool) -> None:
         self.sid = sid
         self.address = address
-        self.transport = transport
+        self.name = self.WEBSOCKET if is_websocket else "polling"
+        self.transport = OPENING if is_websocket else Polling(engine.clock, self._miss_client)
         self.closed = False
         self.is_leaving = False
-        self.is_posting = False
-        self.session: dict[str, Any] = {}
-        self.websocket: WebSocket | None = None
+        self.probe: Upgrade | None = None
         self._engine = engine
         self._dirty = False
-        self._gate: asyncio.Future[None] | None = None
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._sent_bytes = 0
         self._due_bytes = 0  # to have left us when the pong is due
-        self._polls = Polls(engine.loop, self._miss_client)
-        self.probe: Probe | None = None
         self._pong_due = False
         self._idle_packets = 0
+        self._is_paused = False
         self._was_paused = False
 
     def start(self, receiver: Receiver) -> None:
         """Begin: give messages to `receiver`, and ping."""
         self.receiver = receiver
-        self._timer = self._engine.loop.call_later(self._engine.ping_interval, self._send_ping)
-
-    @property
-    def upgraded(self) -> bool:
-        """Whether the transport is a websocket; the name is python-engineio's."""
-        return self.websocket is not None
-
-    @property
-    def is_upgrading(self) -> bool:
-        return self.probe is not None
+        self._timer = self._engine.clock.call_later(self._engine.ping_interval, self._send_ping)
 
     @property
     def queued_bytes(self) -> int:
         """What waits for this client in our memory, frame headers included."""
-        return self._out_bytes + (0 if self.websocket is None else self.websocket.buffered)
+        return self._out_bytes + self.transport.buffered
 
     # Sending
 
@@ -140,61 +144,46 @@ class EngineSocket:
             return
         if self.queued_bytes > self._engine.max_queue_bytes:
             self.drop(Reason.TRANSPORT_ERROR, "queue_overflow")
-        elif self.websocket is not None:
-            self.websocket.write(self._out)
+            return
+        count = self.transport.write(self._out)
+        if count == len(self._out):
             self._sent_bytes += self._out_bytes
             self._out, self._out_bytes = [], 0
-        else:
-            self._wake_poll()
+        elif count:
+            size = sum(map(len, self._out[:count]))
+            self._sent_bytes += size
+            self._out_bytes -= size
+            del self._out[:count]
 
-    def take(self, *, everything: bool = False) -> list[bytes]:
-        """Remove the payloads for the next polling body from the queue."""
-        count = len(self._out) if everything else MAX_POLL_PACKETS
-        frames = self._out[:count]
-        del self._out[:count]
-        size = sum(map(len, frames))
-        self._out_bytes -= size
-        self._sent_bytes += size
-        return [frame_payload(frame) for frame in frames]
+    # Polling
 
-    async def poll(self, transport: asyncio.Transport | None) -> bytes:
-        """The body for a poll that came in on `transport`; waits until there is one.
+    async def poll(self, polling: Polling, connection: asyncio.Transport | None) -> bytes:
+        """The body for a poll that came in on `connection`; waits until there is one.
 
         Raises PollOverlap while another poll waits.
         """
-        self._polls.begin(transport)
-        if self._out:
-            return SEPARATOR.join(self.take())
-        poll = self._polls.open()
-        if self.is_upgrading:
-            self._engine.loop.call_later(POLL_WHILE_PROBING, self.release_poll, poll)
+        poll = polling.open(connection)
+        self.flush()
+        if self.probe is not None:
+            self._engine.clock.call_later(POLL_WHILE_PROBING, self.release_poll, poll)
         try:
             return await poll
         finally:
-            self._polls.abandon(poll)
-
-    def poll_lost(self, transport: asyncio.Transport | None, *, was_kept: bool) -> None:
-        """Hear that the connection of a poll has ended (see `Polls.lost`)."""
-        if self.websocket is None:
-            self._polls.lost(transport, was_kept=was_kept)
-
-    def _miss_client(self, was_polling: bool) -> None:
-        # Who upgrades or posts between two polls is alive: then the heartbeat is the judge.
-        if was_polling or not (self.is_upgrading or self.is_posting):
-            self.close(Reason.TRANSPORT_CLOSE)
-
-    def _wake_poll(self) -> None:
-        # What is handed to a poll whose connection broke would be lost.
-        if self._polls.can_take:
-            self._polls.end(self.take())
+            polling.abandon(poll)
 
     def release_poll(self, poll: "asyncio.Future[bytes] | None" = None) -> None:
         """End the waiting poll (only `poll`, if given), with packets or without."""
-        if self._polls.has(poll):
-            packets = self.take() if self._polls.can_take else []
-            self._polls.end(packets or [NOOP])
+        self.flush()
+        if isinstance(self.transport, Polling):
+            self.transport.release(poll)
 
-    # Receiving
+    def _miss_client(self, was_polling: bool) -> None:
+        # Who upgrades or posts between two polls is alive: then the heartbeat is the judge.
+        is_posting = isinstance(self.transport, Polling) and self.transport.is_posting
+        if was_polling or not (self.probe is not None or is_posting):
+            self.close(Reason.TRANSPORT_CLOSE)
+
+    # Websockets
 
     def open(self, websocket: WebSocket) -> None:
         """Make `websocket` the transport and hear what comes on it."""
@@ -202,21 +191,12 @@ class EngineSocket:
             websocket.close(1000)
             websocket.listen(self)
             return
-        self.websocket, self.transport = websocket, self.WEBSOCKET
-        self._polls.close()
-        self.release_poll()
-        self.flush()
-        if self._gate is not None:
+        before, self.transport, self.name = self.transport, websocket, self.WEBSOCKET
+        before.leave()
+        if self._is_paused:
             websocket.pause()
+        self.flush()
         websocket.listen(self)
-
-    def probe_by(self, websocket: WebSocket) -> None:
-        """Let the client say on `websocket` whether it changes over to it."""
-        engine = self._engine
-        self.probe = probe = Probe(self, websocket, engine.loop, engine.upgrade_timeout)
-        if self.closed:
-            probe.close()
-        websocket.listen(probe)
 
     def upgrade(self, websocket: WebSocket) -> None:
         """Change over from polling to `websocket`."""
@@ -227,9 +207,7 @@ class EngineSocket:
         """The connection of the websocket is gone (see `websocket.Listener`)."""
         self.close(Reason.TRANSPORT_CLOSE)
 
-    def receive_control(self, *, is_pong: bool) -> None:
-        """Take note of a ping or pong frame (see `websocket.Listener`)."""
-        self.count_idle()
+    # Receiving
 
     def receive_packet(self, data: bytes) -> None:
         """Handle one Engine.IO packet; a packet that is none closes the connection."""
@@ -252,6 +230,10 @@ class EngineSocket:
             self.count_idle()
         else:
             self.refuse("invalid_packet", PROTOCOL_ERROR)
+
+    def receive_control(self, *, is_pong: bool) -> None:
+        """Take note of a ping or pong frame (see `websocket.Listener`)."""
+        self.count_idle()
 
     def receive_pong(self) -> None:
         self._pong_due = False
@@ -280,23 +262,14 @@ class EngineSocket:
 
     def pause_reading(self) -> None:
         """Take no more packets from this client, pongs included, until resumed."""
-        if self._gate is None and not self.closed:
-            self._was_paused = True
-            self._gate = self._engine.loop.create_future()
-            if self.websocket is not None:
-                self.websocket.pause()
+        if not self._is_paused and not self.closed:
+            self._is_paused = self._was_paused = True
+            self.transport.pause()
 
     def resume_reading(self) -> None:
-        gate, self._gate = self._gate, None
-        if gate is not None and not gate.done():
-            gate.set_result(None)
-            if self.websocket is not None:
-                self.websocket.resume()
-
-    async def wait_readable(self) -> None:
-        """Wait while reading is paused."""
-        if self._gate is not None:
-            await asyncio.shield(self._gate)
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume()
 
     # Heartbeat
 
@@ -307,40 +280,31 @@ class EngineSocket:
         self.flush()
         least = min(self.queued_bytes, int(LEAST_RATE * self._engine.ping_timeout))
         self._due_bytes = self._drained_bytes() + least
-        self._timer = self._engine.loop.call_later(self._engine.ping_timeout, self._check_pong)
+        self._timer = self._engine.clock.call_later(self._engine.ping_timeout, self._check_pong)
 
     def _check_pong(self) -> None:
         # A pong may lie behind what we refused to read: then this one is not missed.
-        was_paused, self._was_paused = self._was_paused, self._gate is not None
+        was_paused, self._was_paused = self._was_paused, self._is_paused
         if self._pong_due and not was_paused:
             self.drop(Reason.PING_TIMEOUT, "ping_timeout")
         elif self._drained_bytes() < self._due_bytes:
             self.drop(Reason.TRANSPORT_ERROR, "write_stalled")
         else:
             delay = max(self._engine.ping_interval - self._engine.ping_timeout, 0)
-            self._timer = self._engine.loop.call_later(delay, self._send_ping)
+            self._timer = self._engine.clock.call_later(delay, self._send_ping)
 
     def _drained_bytes(self) -> int:
         """How many bytes have left our memory for this client, ever."""
-        return self._sent_bytes - (0 if self.websocket is None else self.websocket.buffered)
+        return self._sent_bytes - self.transport.buffered
 
     # The end
 
     def close(self, reason: str, code: int = 1000) -> None:
-        """Send what is queued, then end the connection; a websocket with `code`.
-
-        A poll hears of the end by CLOSE, after which some clients never come back. Where
-        they shall, it ends with NOOP, and the next poll finds the session unknown.
-        """
+        """Send what is queued, then end the connection; a websocket with `code`."""
         if self.closed:
             return
-        if self.websocket is not None:
-            if self._out:
-                self.websocket.write(self._out)
-            self.websocket.close(code)
-        else:
-            is_final = reason != Reason.CLIENT_DISCONNECT and code != SERVICE_RESTART
-            self._polls.end([*self.take(everything=True), CLOSE if is_final else NOOP])
+        is_final = reason != Reason.CLIENT_DISCONNECT and code != SERVICE_RESTART
+        self.transport.end(self._out, code, is_final=is_final)
         self._end(reason)
 
     def refuse(self, kind: str, code: int) -> None:
@@ -354,16 +318,12 @@ class EngineSocket:
         if self.closed:
             return
         self._engine.report(self.sid, kind)
-        if self.websocket is not None:
-            self.websocket.abort()
-        else:
-            self._polls.end([NOOP])
+        self.transport.abort()
         self._end(reason)
 
     def _end(self, reason: str) -> None:
         self.closed = True
         self._timer.cancel()
-        self._polls.close()
         self._out, self._out_bytes = [], 0
         self.resume_reading()
         if self.probe is not None:

@@ -64,7 +64,7 @@ class Listener(Protocol):
 
 
 class WebSocket(asyncio.Protocol):
-    """One open websocket, without compression.
+    """One open websocket, without compression: a `transports.Transport`.
 
     What comes goes to who listens: `listen` may be called again, and what came before it
     waits. A frame against the protocol, and a message over the limit that is not cut, end
@@ -172,9 +172,11 @@ class WebSocket(asyncio.Protocol):
 
     # Writing, and the end
 
-    def write(self, frames: Sequence[bytes]) -> None:
-        if not self._closing and not self._transport.is_closing():
+    def write(self, frames: Sequence[bytes]) -> int:
+        """Send whole frames; all are taken. Nothing happens once the connection ends."""
+        if frames and not self._closing and not self._transport.is_closing():
             self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        return len(frames)
 
     def close(self, code: int) -> None:
         """Send a close frame; the connection is gone within CLOSE_GRACE.
@@ -187,6 +189,14 @@ class WebSocket(asyncio.Protocol):
         self.write([_close_frame(code)])
         self._closing = True
         self._expire()
+
+    def end(self, frames: Sequence[bytes], code: int, *, is_final: bool) -> None:
+        """Send these last frames and close; the code alone says whether it `is_final`."""
+        self.write(frames)
+        self.close(code)
+
+    def leave(self) -> None:
+        """Nothing takes over from a websocket."""
 
     def abort(self) -> None:
         """Drop the connection and what was not sent, now."""

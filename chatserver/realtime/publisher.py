@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -23,11 +23,16 @@ from chatserver.events import (
     TypingChanged,
     UnreadChanged,
 )
+from chatserver.realtime.room_names import (
+    conversation_room,
+    presence_room,
+    privileged_room,
+    user_room,
+)
 from chatserver.schemas import events as dumps
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.schemas.objects import dump_conversation
-from chatserver.sio.adapter import EVERYONE, conversation_room, presence_room, user_room
-from chatserver.sio.server import ChatSocketServer
+from chatserver.sio.adapter import EVERYONE, Adapter
 from chatserver.telemetry.metrics import Metrics
 
 # So many events are sent before others of the loop have their turn.
@@ -41,8 +46,8 @@ class SocketPublisher:
     the same commit comes first.
     """
 
-    def __init__(self, server: ChatSocketServer, metrics: Metrics, encoder: MessageEncoder) -> None:
-        self._server = server
+    def __init__(self, adapter: Adapter, metrics: Metrics, encoder: MessageEncoder) -> None:
+        self._adapter = adapter
         self._encoder = encoder
         self._metrics = metrics
         self._waiting: deque[Event] = deque()
@@ -94,60 +99,86 @@ class SocketPublisher:
             self._log.exception("publish_failed", kind=type(event).__name__)
 
     def _message_sent(self, event: MessageSent) -> None:
-        users = event.member_ids
-        if users[-1] == event.message.sender_id:
-            # The recipient last: other nodes then get their `unread` along with it.
-            users = users[::-1]
-        self._to_users("message", self._encoder.encode(event.message), users)
-        age = (datetime.now(UTC) - event.message.created_at).total_seconds()
+        message = event.message
+        # The sender first: other nodes then get the others' `unread` along with it.
+        users = sorted(event.member_ids, key=message.sender_id.__ne__)
+        self._tell("message", self._encoder.encode(message), message.conversation_id, users)
+        age = (datetime.now(UTC) - message.created_at).total_seconds()
         self._metrics.message_delivered(max(age, 0.0))
 
     def _message_updated(self, event: MessageUpdated) -> None:
-        self._to_users("message_updated", self._encoder.encode(event.message), event.member_ids)
+        self._message_changed("message_updated", event)
 
     def _message_deleted(self, event: MessageDeleted) -> None:
-        self._to_users("message_deleted", self._encoder.encode(event.message), event.member_ids)
+        self._message_changed("message_deleted", event)
+
+    def _message_changed(self, name: str, event: MessageUpdated | MessageDeleted) -> None:
+        payload, conversation_id = (
+            self._encoder.encode(event.message),
+            event.message.conversation_id,
+        )
+        self._tell(name, payload, conversation_id, event.member_ids)
 
     def _conversation_changed(self, event: ConversationChanged) -> None:
         for user_id, view in event.views.items():
-            self._server.emit_now("conversation", dump_conversation(view), [user_room(user_id)])
+            self._adapter.emit_now("conversation", dump_conversation(view), [user_room(user_id)])
+        if (shown := event.visitors_view) is not None:
+            self._adapter.emit_now(
+                "conversation",
+                dump_conversation(shown),
+                [privileged_room(shown.id)],
+                skip=[user_room(user_id) for user_id in event.views],
+                channels=[user_room(shown.client_user_id)],
+            )
 
     def _typing_changed(self, event: TypingChanged) -> None:
-        self._server.emit_now(
+        users = event.member_ids
+        self._adapter.emit_now(
             "typing",
             dumps.dump_typing(event),
             [conversation_room(event.conversation_id)],
             skip=[user_room(event.user_id)],
+            among=None if users is None else _rooms(event.conversation_id, users),
         )
 
     def _presence_changed(self, event: PresenceChanged) -> None:
-        self._server.emit_now(
+        self._adapter.emit_now(
             "presence",
             dumps.dump_presence_event(event),
             [presence_room(event.presence.user_id)],
         )
 
     def _delivery_receipt(self, event: DeliveryReceipt) -> None:
-        self._to_users("delivery_receipt", dumps.dump_delivery_receipt(event), event.member_ids)
+        payload = dumps.dump_delivery_receipt(event)
+        self._tell("delivery_receipt", payload, event.conversation_id, event.member_ids)
 
     def _read_receipt(self, event: ReadReceipt) -> None:
-        self._to_users("read_receipt", dumps.dump_read_receipt(event), event.member_ids)
+        payload = dumps.dump_read_receipt(event)
+        self._tell("read_receipt", payload, event.conversation_id, event.member_ids)
 
     def _unread_changed(self, event: UnreadChanged) -> None:
-        self._emitter(event)("unread", dumps.dump_unread(event), [user_room(event.user_id)])
+        emit = self._adapter.emit_local if event.is_local else self._adapter.emit_now
+        emit("unread", dumps.dump_unread(event), [user_room(event.user_id)])
 
     def _head_moved(self, event: HeadMoved) -> None:
         self._metrics.resync_hint()
-        rooms = [user_room(user) for user in event.member_ids]
-        self._emitter(event)("head", dumps.dump_head(event), rooms)
-
-    def _emitter(self, event: UnreadChanged | HeadMoved) -> Callable[[str, Any, list[str]], int]:
-        return self._server.emit_local if event.is_local else self._server.emit_now
+        payload, users = dumps.dump_head(event), event.member_ids
+        if event.is_local:
+            self._adapter.emit_local("head", payload, _rooms(event.conversation_id, users))
+        else:
+            self._tell("head", payload, event.conversation_id, users)
 
     def _notice_sent(self, event: NoticeSent) -> None:
         users = event.user_ids
         rooms = [EVERYONE] if users is None else [user_room(user) for user in users]
-        self._server.emit_now("notice", dumps.dump_notice(event), rooms)
+        self._adapter.emit_now("notice", dumps.dump_notice(event), rooms)
 
-    def _to_users(self, name: str, payload: Any, users: Iterable[UUID]) -> None:
-        self._server.emit_now(name, payload, [user_room(user) for user in users])
+    def _tell(self, name: str, payload: Any, conversation_id: UUID, users: Sequence[UUID]) -> None:
+        """Send what happened in a conversation to those whom the change itself names, and to
+        who is privileged and has joined."""
+        rooms = _rooms(conversation_id, users)
+        self._adapter.emit_now(name, payload, rooms, channels=rooms[:-1])
+
+
+def _rooms(conversation_id: UUID, users: Sequence[UUID]) -> list[str]:
+    return [*map(user_room, users), privileged_room(conversation_id)]

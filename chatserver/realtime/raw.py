@@ -8,15 +8,14 @@ from typing import ClassVar, Final
 
 from aiohttp import web
 
-from chatserver.eio.handshakes import environ_of, wants_websocket
+from chatserver.eio.handshakes import wants_websocket
 from chatserver.eio.protocol import SERVICE_RESTART
 from chatserver.eio.responses import EngineError
-from chatserver.eio.server import EngineServer
 from chatserver.eio.session import EngineSocket
 from chatserver.eio.websocket import WebSocket
 from chatserver.realtime.raw_clients import RawClient
 from chatserver.realtime.raw_frames import Rewording
-from chatserver.sio.server import ChatSocketServer
+from chatserver.sio.server import SocketServer
 
 PATH: Final = "/ws/chat/{conversation_id}"
 
@@ -45,13 +44,14 @@ class RawSocket(EngineSocket):
 
 
 class RawDoor:
-    """Opens raw websockets on the engine of `server`, with its origins, caps and drain.
+    """Opens raw websockets on the engine of `sockets`, with its origins, caps and drain.
 
     The token comes in an Authorization header or, with `takes_query_token`, as `?token=`.
     """
 
-    def __init__(self, server: ChatSocketServer, *, takes_query_token: bool) -> None:
-        self._server = server
+    def __init__(self, sockets: SocketServer, *, takes_query_token: bool) -> None:
+        self._sockets = sockets
+        self._engine = sockets.engine
         self._takes_query_token = takes_query_token
         self._rewording = Rewording()
 
@@ -60,32 +60,26 @@ class RawDoor:
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """The handler of the endpoint; raises only for a lost peer."""
-        engine: EngineServer = self._server.eio
-        return await engine.respond(request, self._serve)
+        return await self._engine.respond(request, self._serve)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if not wants_websocket(request):
             raise EngineError(3, "Upgrade to a websocket", "not_upgraded", status=426)
-        engine: EngineServer = self._server.eio
+        engine = self._engine
         address = engine.admit(request)
-        socket = RawSocket(engine, engine.generate_id(), address, RawSocket.WEBSOCKET)
-        token = self._token(request)
+        socket = RawSocket(engine, engine.generate_id(), address, is_websocket=True)
         # Its query is for us alone: the namespace has another setting for that of its own.
-        environ = {**environ_of(request), "QUERY_STRING": ""}
-        self._server.environ[socket.sid] = environ
+        environ = {**engine.environ_of(request), "QUERY_STRING": ""}
         conversation_id = request.match_info["conversation_id"]
-        client = RawClient(self._server, socket, conversation_id, self._rewording)
-        socket.start(client)
-        engine.register(socket)
+        client = RawClient(self._sockets, socket, environ, conversation_id, self._rewording)
+        engine.start(socket, client)
+        token = request.query.get("token") if self._takes_query_token else None
 
-        def serve(websocket: WebSocket) -> None:
+        def begin(websocket: WebSocket) -> None:
             if socket.closed:  # by a drain
                 websocket.close(SERVICE_RESTART)
-                return
-            client.connect(token)
+            else:
+                client.connect(token)
             socket.open(websocket)
 
-        return await engine.serve_websocket(socket, request, serve, cuts_messages=False)
-
-    def _token(self, request: web.Request) -> str | None:
-        return request.query.get("token") if self._takes_query_token else None
+        return await engine.open_websocket(socket, request, begin, cuts_messages=False)

@@ -1,8 +1,10 @@
 """One raw websocket: a client of the namespace that has joined its one conversation."""
 
 import random
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from chatserver.eio.handshakes import Environ
 from chatserver.eio.protocol import POLICY_VIOLATION, SERVICE_RESTART, Reason
 from chatserver.eio.session import EngineSocket
 from chatserver.errors import Forbidden
@@ -14,11 +16,9 @@ from chatserver.realtime.raw_frames import (
     read_frame,
 )
 from chatserver.sio import packets
-from chatserver.sio.client import Peer
+from chatserver.sio.client import Client
 from chatserver.sio.packets import Packet
-
-if TYPE_CHECKING:
-    from chatserver.sio.server import ChatSocketServer
+from chatserver.sio.server import SocketServer
 
 INTERNAL_ERROR: Final = 1011
 
@@ -101,8 +101,8 @@ class Echoes:
         return True
 
 
-class RawClient(Peer):
-    """A `Peer` whose client speaks the raw frames.
+class RawClient(Client):
+    """A `Client` whose client speaks the raw frames.
 
     To the namespace it is a socket like any other, which connects, joins, and sends
     three kinds of events. What is delivered to it is reworded; what is not of its
@@ -114,12 +114,13 @@ class RawClient(Peer):
 
     def __init__(
         self,
-        server: "ChatSocketServer",
+        server: SocketServer,
         socket: EngineSocket,
+        environ: Environ,
         conversation_id: str,
         rewording: Rewording,
     ) -> None:
-        super().__init__(server, socket)
+        super().__init__(server, socket, environ)
         self._conversation_id = conversation_id
         self._rewording = rewording
         self._revisions = Revisions()
@@ -142,11 +143,16 @@ class RawClient(Peer):
 
     async def _join(self) -> None:
         payload = {"conversation_id": self._conversation_id}
-        answer = await self._server.run_event(self, "join", [payload])
+        answer = await self._ask("join", payload)
         if not answer["ok"]:
             self._refuse_with(answer["error"])
             return
         self._revisions.begin(answer["conversation"]["rev"])
+
+    async def _ask(self, event: str, payload: Any) -> Any:
+        """The namespace's acknowledgement, which the contract gives one value."""
+        (answer,) = await self._server.run_event(self, event, [payload]) or ()
+        return answer
 
     async def _handle_event(self, packet: Packet) -> None:
         if not self.is_connected:
@@ -154,7 +160,7 @@ class RawClient(Peer):
         request = read_frame(packet.data, self._conversation_id)
         self._echoes.begin()
         # A frame that is none goes there, too: it counts, and is limited, like any event.
-        answer = await self._server.run_event(self, request.event, [request.payload])
+        answer = await self._ask(request.event, request.payload)
         if not answer["ok"]:
             error = answer["error"]
             if request.error is not None and error["code"] == "unknown_event":
@@ -189,7 +195,7 @@ class RawClient(Peer):
         if not self._revisions.has_all(rev):
             # So that not all come at once.
             delay = PATIENCE * random.uniform(1, 2)  # noqa: S311
-            self._server.call_later(delay, self._close_gap, rev)
+            self._server.clock.call_later(delay, self._close_gap, rev)
 
     def _close_gap(self, rev: int) -> None:
         if not self.has_left and not self._revisions.has_all(rev):
@@ -200,7 +206,7 @@ class RawClient(Peer):
     def _tell_connected(self) -> None:
         """There is no frame for it: the websocket is open."""
 
-    def _tell_refused(self, refusal: dict[str, Any]) -> None:
+    def _tell_refused(self, refusal: Mapping[str, Any]) -> None:
         self._refuse_with(refusal.get("data") or Forbidden(refusal["message"]).to_dict())
 
     def _refuse_with(self, error: dict[str, Any]) -> None:

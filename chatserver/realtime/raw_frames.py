@@ -10,7 +10,7 @@ from chatserver.eio.websocket import BINARY_MARK, frame_payload, text_frame
 from chatserver.errors import ChatError, InvalidPayload
 from chatserver.schemas.frames import FRAMES, with_conversation
 from chatserver.schemas.loaders import Loader
-from chatserver.sio.packets import EVENT_PREFIX, OrjsonCodec
+from chatserver.sio.packets import EVENT_PREFIX, loads
 
 NO_EVENT: Final = "invalid_frame"
 """The event that a frame stands for which is none: the namespace knows no such event."""
@@ -44,7 +44,7 @@ def read_frame(data: bytes, conversation_id: str) -> Request:
     if data == BINARY_MARK:
         return Request(NO_EVENT, error=InvalidPayload("Frames are text, not binary."))
     try:
-        frame = OrjsonCodec.loads(data)
+        frame = loads(data)
     except ValueError:
         return Request(NO_EVENT, error=InvalidPayload("The frame is not valid JSON."))
     if not isinstance(frame, dict):
@@ -117,6 +117,8 @@ class Rewording:
 
 
 def _reword(packet: bytes) -> Reworded | None:
+    if not packet.startswith(EVENT_PREFIX + b"["):  # it asks for an acknowledgement
+        return None
     event, data = orjson.loads(packet.removeprefix(EVENT_PREFIX))
     if not isinstance(data, dict):
         return None

@@ -1,12 +1,12 @@
 """Keeps devices from believing an `unread` event that is older than what they know."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from chatserver.sio.adapter import user_of, user_room
+from chatserver.sio.client import Client
 
 # Events overtake each other by milliseconds, and come late by seconds when Redis was
 # away: only those who were told something lately need to be remembered, and of each
@@ -45,7 +45,7 @@ class LatestUnread:
     """
 
     def __init__(self) -> None:
-        self._told: OrderedDict[str, _Told] = OrderedDict()
+        self._told: OrderedDict[UUID, _Told] = OrderedDict()
         self._doubt: Doubt = _ignore
 
     def on_doubt(self, doubt: Doubt) -> None:
@@ -53,18 +53,18 @@ class LatestUnread:
         read from the database and told to the user's devices on this node."""
         self._doubt = doubt
 
-    def admit(self, rooms: Sequence[str], payload: dict[str, Any]) -> dict[str, Any] | None:
+    def admit(self, clients: Collection[Client], payload: dict[str, Any]) -> dict[str, Any] | None:
         """The payload with the newest total known, or None if its conversation's is out of date.
 
-        A `realtime.rooms.Filter`; `rooms` is the user's one.
+        A `sio.adapter.Filter`; `clients` are the user's.
         """
-        (room,) = rooms
+        user_id = next(iter(clients)).session["user_id"]
         conversation, version = payload["conversation_id"], payload["version"]
-        told = self._told_to(room)
+        told = self._told_to(user_id)
         if version < told.conversations.get(conversation, -1):
             return None
         if version < told.floor:
-            self._tell_anew(room, told, [conversation])
+            self._tell_anew(user_id, told, [conversation])
             return None
         _set_version(told, conversation, version)
         if version >= told.version:
@@ -73,7 +73,7 @@ class LatestUnread:
 
     def versions(self, user_id: UUID) -> Mapping[str, int]:
         """The version of each conversation that the user was told of lately."""
-        told = self._told.get(user_room(user_id))
+        told = self._told.get(user_id)
         return {} if told is None else dict(told.conversations)
 
     def synced(self, user_id: UUID, version: int, before: Mapping[str, int]) -> None:
@@ -82,29 +82,28 @@ class LatestUnread:
         `before` are the `versions` when it asked: a client takes what it was told since
         for newer than the answer, so what was older is told anew.
         """
-        room = user_room(user_id)
-        told = self._told_to(room)
+        told = self._told_to(user_id)
         told.floor = max(told.floor, version)
         since = [
             conversation
             for conversation, at in told.conversations.items()
             if at < version and at != before.get(conversation)
         ]
-        self._tell_anew(room, told, since)
+        self._tell_anew(user_id, told, since)
 
-    def _told_to(self, room: str) -> _Told:
-        told = self._told.get(room)
+    def _told_to(self, user_id: UUID) -> _Told:
+        told = self._told.get(user_id)
         if told is not None:
-            self._told.move_to_end(room)
+            self._told.move_to_end(user_id)
             return told
         if len(self._told) >= MAX_USERS:
             self._told.popitem(last=False)
-        told = self._told[room] = _Told()
+        told = self._told[user_id] = _Told()
         return told
 
-    def _tell_anew(self, room: str, told: _Told, conversations: Sequence[str]) -> None:
+    def _tell_anew(self, user_id: UUID, told: _Told, conversations: Sequence[str]) -> None:
         """Once for each, however many old events follow: what is told will be newer."""
-        self._doubt([(user_of(room), UUID(conversation)) for conversation in conversations])
+        self._doubt([(user_id, UUID(conversation)) for conversation in conversations])
         for conversation in conversations:
             _set_version(told, conversation, told.floor)
 

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence, Set
+from contextvars import Context
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from chatserver.aio.batcher import Batcher
 from chatserver.backplane.leases import Leases, TooManyLeases
 from chatserver.db.engine import Database
 from chatserver.errors import NotFound, RateLimited, Unavailable
@@ -18,11 +18,6 @@ from chatserver.repositories import conversations, users
 from chatserver.settings import PresenceSettings
 
 RETRY_AFTER: Final = 1.0
-
-USERS_AT_ONCE: Final = 1000
-MAX_WAITING: Final = 10_000
-TELL_TIMEOUT: Final = 5.0
-"""Seconds that a new socket waits for the others to be told of it; they are told in any case."""
 
 
 class PresenceService:
@@ -52,12 +47,8 @@ class PresenceService:
         self._max_sockets = max_sockets
         self._untold: set[UUID] = set()
         # When thousands of sockets come back at once, they share a transaction.
-        self._arrivals = Batcher[UUID, None](
-            self._tell_arrivals,
-            max_batch=USERS_AT_ONCE,
-            max_waiting=MAX_WAITING,
-            timeout=TELL_TIMEOUT,
-        )
+        self._arrived: set[UUID] = set()
+        self._telling: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
 
     async def get(self, principal: Principal, user_id: UUID) -> Presence:
@@ -85,7 +76,10 @@ class PresenceService:
         ]
 
     async def connected(self, user_id: UUID, socket_id: str) -> None:
-        """A socket of the user has opened. Raises RateLimited if they have too many."""
+        """A socket of the user has opened. Raises RateLimited if they have too many.
+
+        Others are told of it soon; the socket does not wait for that.
+        """
         try:
             came_online = await self._leases.acquire(
                 user_id, socket_id, self._settings.lease_ttl, self._max_sockets
@@ -95,14 +89,19 @@ class PresenceService:
                 "The user has too many open sockets.", retry_after=RETRY_AFTER
             ) from None
         if came_online:
-            try:
-                await self._arrivals.submit(user_id)
-            except Unavailable:
-                self._untold.add(user_id)
+            self._arrived.add(user_id)
+            if self._telling is None:
+                # In no caller's context: its log records are about many of them.
+                self._telling = asyncio.create_task(self._tell_arrived(), context=Context())
 
     async def disconnected(self, user_id: UUID, socket_id: str) -> None:
         """A socket of the user is gone; unless another opens soon, so is the user."""
         await self._leases.shorten(user_id, socket_id, self._settings.offline_grace)
+
+    async def close(self) -> None:
+        """Finish telling of those who came."""
+        if self._telling is not None:
+            await self._telling
 
     async def renew(self, sockets: Sequence[tuple[UUID, str]]) -> None:
         """These sockets of this node are still open."""
@@ -114,9 +113,18 @@ class PresenceService:
         if changed:
             await self._tell(changed)
 
-    async def _tell_arrivals(self, user_ids: list[UUID]) -> list[Exception | None]:
-        await self._tell(set(user_ids))
-        return [None] * len(user_ids)
+    async def _tell_arrived(self) -> None:
+        """Tell of those who came, and of those who came meanwhile."""
+        try:
+            while self._arrived:
+                arrived, self._arrived = self._arrived, set()
+                try:
+                    await self._tell(arrived)
+                except Exception:
+                    self._untold |= arrived
+                    self._log.warning("presence_publish_failed", users=len(arrived), exc_info=True)
+        finally:
+            self._telling = None
 
     async def _tell(self, user_ids: Set[UUID]) -> None:
         """Tell how it is with each of them now, which while we asked may have changed again."""

@@ -1,156 +1,150 @@
-"""Rooms: who receives what on this node, and the fan-out that encodes once."""
+"""Rooms of one node: who receives what, and the fan-out that encodes once."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
-
-import socketio  # type: ignore[import-untyped]
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 
 from chatserver.eio.websocket import text_frame
+from chatserver.sio.client import Client
 from chatserver.sio.packets import encode_event
 
-if TYPE_CHECKING:
-    from chatserver.sio.client import Peer
-
-
 EVERYONE: Final = "*"
-"""The room of all sockets: nobody enters or leaves it."""
+"""The room of all clients: nobody enters or leaves it."""
 
-Filter = Callable[[Sequence[str], dict[str, Any]], dict[str, Any] | None]
-"""Takes the rooms and the payload of an event that is about to be delivered: what to
+Filter = Callable[[Collection[Client], dict[str, Any]], dict[str, Any] | None]
+"""Takes the payload of an event that is about to be delivered to these clients: what to
 deliver instead, or None to keep it back."""
 
 
-def user_room(user_id: UUID | str) -> str:
-    """The room of all devices of a user."""
-    return f"user:{user_id}"
-
-
-def user_of(room: str) -> UUID:
-    """Whose room it is. Raises ValueError for any other."""
-    return UUID(room.removeprefix(user_room("")))
-
-
-def conversation_room(conversation_id: UUID | str) -> str:
-    """The room of the sockets that joined a conversation."""
-    return f"conversation:{conversation_id}"
-
-
-def presence_room(user_id: UUID | str) -> str:
-    """The room of the sockets that joined a conversation with a user; never the user's own."""
-    return f"presence:{user_id}"
-
-
-class Rooms(socketio.AsyncManager):  # type: ignore[misc]
-    """python-socketio's client manager for the one namespace "/".
-
-    Knows each connected peer by its sid, and for each peer its rooms, so that a
-    disconnect costs what the peer was in and not what the node has. A peer's sid
-    serves as the name of a room with that peer alone, and EVERYONE is the room of all
-    of them. Another namespace has nobody
-    in it.
+class Adapter:
+    """Knows each client by its sid, and for each client its rooms, so that a disconnect
+    costs what the client was in and not what the node has. A client's sid serves as the
+    name of a room with that client alone, and EVERYONE is the room of all of them.
     """
 
     def __init__(self, filters: Mapping[str, Filter] | None = None) -> None:
         """`filters` are for events by their name."""
-        super().__init__()
         self._filters = dict(filters or {})
-        self._peers: dict[str, Peer] = {}
-        self._members: dict[str, dict[str, Peer]] = {}
+        self._clients: dict[str, Client] = {}
+        self._members: dict[str, dict[str, Client]] = {}
 
     # Fan-out
 
     def emit_now(
-        self, event: str, payload: Any, rooms: Sequence[str], skip: Collection[str] = ()
+        self,
+        event: str,
+        payload: Any,
+        rooms: Sequence[str],
+        skip: Sequence[str] = (),
+        among: Sequence[str] | None = None,
+        channels: Sequence[str] | None = None,
     ) -> int:
-        """Send an event to every peer in any of `rooms` but those in one of the rooms `skip`.
+        """Send an event to every client in any of `rooms` but those in one of the rooms `skip`.
 
-        One copy for each peer, in the order of the calls. Returns how many peers it
-        was queued for. Never blocks and never raises because of a peer; raises
-        TypeError for a payload that JSON cannot hold.
+        Where `among` is given, only to those who are in one of these rooms, too. One copy
+        for each client, in the order of the calls. Returns how many clients of this node
+        it was queued for. Never blocks and never raises because of a client; raises
+        TypeError for a payload that JSON cannot hold. `channels` are the channels of the
+        rooms where they are not the rooms themselves (see `enter`).
         """
-        return self.emit_local(event, payload, rooms, skip)
+        return self.emit_local(event, payload, rooms, skip, among)
 
     def emit_local(
-        self, event: str, payload: Any, rooms: Sequence[str], skip: Collection[str] = ()
+        self,
+        event: str,
+        payload: Any,
+        rooms: Sequence[str],
+        skip: Sequence[str] = (),
+        among: Sequence[str] | None = None,
     ) -> int:
-        """`emit_now` to the peers of this node alone."""
-        peers = self._select(rooms)
-        if peers and event in self._filters:
-            payload = self._filters[event](rooms, payload)
+        """`emit_now` to the clients of this node alone."""
+        clients = self._chosen(rooms, skip, among)
+        if clients and event in self._filters:
+            payload = self._filters[event](clients.values(), payload)
             if payload is None:
                 return 0
-        return self._deliver(text_frame(encode_event(event, payload)), peers, skip) if peers else 0
+        if not clients:
+            return 0
+        return deliver(text_frame(encode_event(event, payload)), clients)
 
-    def _deliver(self, frame: bytes, peers: "dict[str, Peer]", skip: Collection[str]) -> int:
-        skipped = set().union(*map(self._members_of, skip)) if skip else ()
-        reached = 0
-        for sid, peer in peers.items():
-            if sid not in skipped and peer.deliver(frame):
-                reached += 1
-        return reached
+    def _chosen(
+        self, rooms: Sequence[str], skip: Sequence[str], among: Sequence[str] | None
+    ) -> Mapping[str, Client]:
+        clients = self.select(rooms)
+        if not clients or not (skip or among is not None):
+            return clients
+        skipped, allowed = self.select(skip), clients if among is None else self.select(among)
+        return {
+            sid: client for sid, client in clients.items() if sid not in skipped and sid in allowed
+        }
 
-    def _select(self, rooms: Sequence[str]) -> "dict[str, Peer]":
+    def select(self, rooms: Sequence[str]) -> Mapping[str, Client]:
+        """The clients of this node in any of `rooms`, by their sids; gone with the next change."""
         if len(rooms) == 1:
             return self._members_of(rooms[0])
-        selected: dict[str, Peer] = {}
+        selected: dict[str, Client] = {}
         for room in rooms:
             selected.update(self._members_of(room))
         return selected
 
-    def _members_of(self, room: str) -> "dict[str, Peer]":
+    def _members_of(self, room: str) -> dict[str, Client]:
         if room == EVERYONE:
-            return {sid: peer for sid, peer in self._peers.items() if not peer.has_left}
+            return {sid: client for sid, client in self._clients.items() if not client.has_left}
         members = self._members.get(room)
         if members is None:
-            peer = self._peers.get(room)
-            members = {} if peer is None or peer.has_left else {room: peer}
+            client = self._clients.get(room)
+            members = {} if client is None or client.has_left else {room: client}
         return members
 
-    async def emit(
-        self,
-        event: str,
-        data: Any,
-        namespace: str,
-        room: str | Sequence[str] | None = None,
-        skip_sid: str | Sequence[str] | None = None,
-        callback: Any = None,
-        to: str | Sequence[str] | None = None,
-        **_: Any,
-    ) -> None:
-        """python-socketio's way to `emit_now`; without a room it goes to everyone."""
-        if callback is not None:
-            raise ValueError("clients are not asked for acknowledgements")
-        target = to or room
-        rooms = list(self._peers) if target is None else _as_list(target)
-        if namespace == "/":
-            self.emit_now(event, data, rooms, _as_list(skip_sid))
+    # Clients
 
-    # Peers
+    def add_client(self, client: Client) -> None:
+        """Let `client` be found by its sid and enter rooms, from before it is connected."""
+        self._clients[client.sid] = client
 
-    def add_peer(self, peer: "Peer") -> None:
-        """Let `peer` be found by its sid and enter rooms, from before it is connected."""
-        self._peers[peer.sid] = peer
+    def remove_from_rooms(self, client: Client) -> None:
+        """Stop all delivery to `client`; the names of its rooms stay readable."""
+        for room in client.rooms:
+            self._drop_member(room, client.sid)
 
-    def remove_from_rooms(self, peer: "Peer") -> None:
-        """Stop all delivery to `peer`; the names of its rooms stay readable."""
-        for room in peer.rooms:
-            self._drop_member(room, peer.sid)
+    def forget_client(self, client: Client) -> None:
+        self.remove_from_rooms(client)
+        self._clients.pop(client.sid, None)
 
-    def forget_peer(self, peer: "Peer") -> None:
-        self.remove_from_rooms(peer)
-        self._peers.pop(peer.sid, None)
+    def get_client(self, sid: str) -> Client | None:
+        """The client, until its disconnect handler has returned."""
+        return self._clients.get(sid)
 
-    def get_peer(self, sid: str) -> "Peer | None":
-        """The peer, until its disconnect handler has returned."""
-        return self._peers.get(sid)
+    def list_clients(self) -> list[Client]:
+        return list(self._clients.values())
 
-    def sids_in(self, room: str) -> Collection[str]:
-        """A view of who is in a room."""
-        return self._members_of(room).keys()
+    # Rooms
 
-    def list_peers(self) -> "list[Peer]":
-        return list(self._peers.values())
+    def enter(self, client: Client, room: str, channel: str | None = None) -> None:
+        """Add a client to a room; nothing happens for one that has gone, so no ghost stays.
+
+        Raises ValueError for the room of a sid or of EVERYONE. `channel` is the room over
+        whose channel other nodes send to this one, where that is not `room` itself: it has
+        to be the same for all who enter.
+        """
+        if client.has_left:
+            return
+        if room in self._clients or room == EVERYONE:
+            raise ValueError("cannot enter a sid room, nor that of everyone")
+        members = self._members.get(room)
+        if members is None:
+            members = self._members[room] = {}
+            self._room_opened(room, channel or room)
+        members[client.sid] = client
+        client.rooms.add(room)
+
+    def leave(self, client: Client, room: str) -> None:
+        client.rooms.discard(room)
+        self._drop_member(room, client.sid)
+
+    def close(self, room: str) -> None:
+        """Have everyone leave a room."""
+        for client in list(self._members.get(room, {}).values()):
+            self.leave(client, room)
 
     def _drop_member(self, room: str, sid: str) -> None:
         members = self._members.get(room)
@@ -160,7 +154,7 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]
                 del self._members[room]
                 self._room_closed(room)
 
-    def _room_opened(self, room: str) -> None:
+    def _room_opened(self, room: str, channel: str) -> None:
         """`room` has its first member."""
 
     def _room_closed(self, room: str) -> None:
@@ -169,63 +163,7 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]
     async def entered(self, room: str) -> None:
         """Until whatever is emitted to `room`, wherever, reaches its members here."""
 
-    # What python-socketio calls
 
-    def get_namespaces(self) -> list[str]:
-        return ["/"]
-
-    def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
-        rooms = list(self._peers) if room is None else _as_list(room)
-        if namespace == "/":
-            for sid, peer in list(self._select(rooms).items()):
-                yield sid, peer.socket.sid
-
-    def get_rooms(self, sid: str, namespace: str) -> list[str]:
-        peer = self._peers.get(sid)
-        return [] if peer is None or namespace != "/" else sorted(peer.rooms)
-
-    def is_connected(self, sid: str, namespace: str) -> bool:
-        peer = self._peers.get(sid)
-        return peer is not None and namespace == "/" and peer.is_connected and not peer.has_left
-
-    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
-        peer = self._peers.get(sid)
-        return None if peer is None or namespace != "/" else peer.socket.sid
-
-    def is_sid_room(self, namespace: str, room: str) -> bool:
-        return namespace == "/" and room in self._peers
-
-    def basic_enter_room(
-        self, sid: str, namespace: str, room: str, eio_sid: str | None = None
-    ) -> None:
-        """Add a peer to a room; nothing happens for one that has gone, so no ghost stays."""
-        peer = self._peers.get(sid)
-        if peer is None or peer.has_left or namespace != "/":
-            return
-        if room in self._peers or room == EVERYONE:
-            raise ValueError("cannot enter a sid room, nor that of everyone")
-        members = self._members.get(room)
-        if members is None:
-            members = self._members[room] = {}
-            self._room_opened(room)
-        members[sid] = peer
-        peer.rooms.add(room)
-
-    def basic_leave_room(self, sid: str, namespace: str, room: str) -> None:
-        peer = self._peers.get(sid)
-        if peer is not None and namespace == "/":
-            peer.rooms.discard(room)
-            self._drop_member(room, sid)
-
-    def basic_close_room(self, room: str, namespace: str) -> None:
-        for sid in list(self._members.get(room, ())):
-            self.basic_leave_room(sid, namespace, room)
-
-    async def trigger_callback(self, sid: str, id: int, data: Any) -> None:
-        """Ignore a client's acknowledgement: none is ever asked for."""
-
-
-def _as_list(value: str | Sequence[str] | None) -> list[str]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else list(value)
+def deliver(frame: bytes, clients: Mapping[str, Client]) -> int:
+    """Queue `frame` for `clients`; for how many it could be done."""
+    return sum(client.deliver(frame) for client in clients.values())

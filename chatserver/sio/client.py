@@ -8,26 +8,17 @@ handler that comes twice are not races that need care but cannot happen.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from chatserver.eio.protocol import (
-    MESSAGE_TOO_BIG,
-    POLICY_VIOLATION,
-    PROTOCOL_ERROR,
-    UNSUPPORTED_DATA,
-    Reason,
-)
+from chatserver.eio.handshakes import Environ
+from chatserver.eio.protocol import POLICY_VIOLATION, Reason
 from chatserver.eio.session import EngineSocket
 from chatserver.eio.websocket import text_frame
-from chatserver.errors import InternalError, InvalidPayload
 from chatserver.sio import packets
-from chatserver.sio.packets import InvalidPacket, Packet
-
-if TYPE_CHECKING:
-    from chatserver.sio.server import ChatSocketServer
+from chatserver.sio.host import Host
+from chatserver.sio.packets import EventRefused, InvalidPacket, Packet
 
 # How long a client that was refused or disconnected keeps its connection, in seconds:
 # enough to read why, on polling too.
@@ -35,8 +26,6 @@ LINGER: Final = 2.0
 
 _IN_ONE_TURN: Final = 8
 """Events of a client after which everybody else has a turn of the event loop."""
-
-_CLOSE_CODES: Final = {"binary": UNSUPPORTED_DATA, "payload_too_large": MESSAGE_TOO_BIG}
 
 
 class _Phase(Enum):
@@ -47,19 +36,13 @@ class _Phase(Enum):
     OVER = auto()  # nothing that we would read
 
 
-class _End:
-    """The last entry of the queue: the connection has ended."""
-
-
-_END: Final = _End()
-
-
-class Peer:
-    """The Socket.IO side of one connection.
+class Client:
+    """The Socket.IO side of one connection: a `protocol.Receiver`.
 
     `is_connected` is true from when the connect handler has accepted until the
-    disconnect handler is called; `has_left` from when the peer must receive nothing
+    disconnect handler is called; `has_left` from when the client must receive nothing
     more, which can be long before that. `sid` is empty until CONNECT is handled.
+    `environ` is there until the connect handler has returned: it may hold a token.
     """
 
     __slots__ = (
@@ -73,6 +56,7 @@ class Peer:
         "_server",
         "_timer",
         "_worker",
+        "environ",
         "has_left",
         "is_connected",
         "rooms",
@@ -81,9 +65,10 @@ class Peer:
         "socket",
     )
 
-    def __init__(self, server: "ChatSocketServer", socket: EngineSocket) -> None:
+    def __init__(self, server: Host["Client"], socket: EngineSocket, environ: Environ) -> None:
         self.sid = ""
         self.socket = socket
+        self.environ: Environ | None = environ
         self.rooms: set[str] = set()
         self.session: dict[str, Any] = {}
         self.is_connected = False
@@ -91,13 +76,13 @@ class Peer:
         self._server = server
         self._phase = _Phase.NEW
         self._attachments_due = 0
-        self._queue: list[tuple[Packet | _End, int]] = []
+        self._queue: list[tuple[Packet | None, int]] = []  # None is the end
         self._queue_bytes = 0
         self._worker: asyncio.Task[None] | None = None
         self._held: list[bytes] | None = []
         self._held_bytes = 0
-        self._reason: str = Reason.TRANSPORT_CLOSE
-        self._timer = server.call_later(server.connect_timeout, self._miss_connect)
+        self._reason = Reason.TRANSPORT_CLOSE
+        self._timer = server.clock.call_later(server.connect_timeout, self._miss_connect)
 
     @property
     def is_busy(self) -> bool:
@@ -109,13 +94,14 @@ class Peer:
         """Queue an event for the client; whether it can still get it.
 
         What is delivered while the connect handler runs follows the answer to it.
-        `Rooms` never calls this for a peer that has left.
+        The adapter never calls this for a client that has left.
         """
         if self._held is None:
             return self.socket.enqueue(frame)
         self._held_bytes += len(frame)
         if self._held_bytes > self._server.max_queue_bytes:
-            self._server.call_later(0, self.socket.drop, Reason.TRANSPORT_ERROR, "queue_overflow")
+            drop = self.socket.drop
+            self._server.clock.call_soon(drop, Reason.TRANSPORT_ERROR, "queue_overflow")
             return False
         self._held.append(frame)
         return True
@@ -126,7 +112,7 @@ class Peer:
     def _tell_connected(self) -> None:
         self._send(packets.encode_connect(self.sid))
 
-    def _tell_refused(self, refusal: dict[str, Any]) -> None:
+    def _tell_refused(self, refusal: Mapping[str, Any]) -> None:
         """Answer a CONNECT that the handler refused with `{message, data?}`."""
         self._send(packets.encode_connect_error(refusal))
 
@@ -137,12 +123,12 @@ class Peer:
 
     def receive(self, data: bytes) -> None:
         if self._phase is not _Phase.OVER:
-            self._receive(partial(Packet, encoded_packet=data), len(data))
+            self._receive(Packet.decode, data)
 
     def receive_head(self, head: bytes) -> None:
         """Have an event that was too large answered (see `Receiver`)."""
         if self._phase is not _Phase.OVER:
-            self._receive(partial(Packet.of_head, head), len(head))
+            self._receive(Packet.decode_head, head)
 
     def receive_binary(self) -> None:
         """Drop an attachment that was announced (see `Receiver`); any other is an offence."""
@@ -153,31 +139,31 @@ class Peer:
         else:
             self._refuse(InvalidPacket("binary"))
 
-    def _receive(self, decode: Callable[[], Packet], size: int) -> None:
+    def _receive(self, decode: Callable[[bytes], Packet], data: bytes) -> None:
         try:
-            packet = decode()
+            packet = decode(data)
         except InvalidPacket as error:
             self._refuse(error)
             return
         if self._attachments_due:  # they come before anything else
             self._refuse(InvalidPacket())
             return
-        kind = packet.packet_type
+        kind = packet.kind
         if packet.namespace != "/":
             self._receive_elsewhere(packet)
         elif kind == packets.CONNECT:
-            self._receive_connect(packet, size)
+            self._receive_connect(packet, len(data))
         elif self._phase is _Phase.NEW:
             self._refuse(InvalidPacket())
         elif kind in (packets.EVENT, packets.BINARY_EVENT):
             self._attachments_due = packet.attachments_due
-            self._put(packet, size)
-        elif kind in (packets.ACK, packets.BINARY_ACK):  # of nothing: the server asks for none
+            self._put(packet, len(data))
+        elif kind in (packets.ACK, packets.BINARY_ACK):
             self._attachments_due = packet.attachments_due
-            self.socket.count_idle()
+            self._receive_ack(packet)
         elif kind == packets.DISCONNECT:
             self._phase = _Phase.OVER
-            self._put(packet, size)
+            self._put(packet, len(data))
 
     def _receive_connect(self, packet: Packet, size: int) -> None:
         if self._phase is not _Phase.NEW:
@@ -187,29 +173,35 @@ class Peer:
         self._phase = _Phase.OPEN
         self._put(packet, size)
 
+    def _receive_ack(self, packet: Packet) -> None:
+        """At once, not in its turn: a handler of this client may be waiting for it."""
+        take = self._server.application.acknowledge
+        if packet.id is None or packet.refusal or not take(self, packet.id, packet.data):
+            self.socket.count_idle()
+
     def _receive_elsewhere(self, packet: Packet) -> None:
         """Another namespace than "/": there is none."""
-        if packet.packet_type == packets.CONNECT:
+        if packet.kind == packets.CONNECT:
             self.socket.count_idle()
             refusal = {"message": "Invalid namespace"}
-            self._send(packets.encode_connect_error(refusal, str(packet.namespace)))
+            self._send(packets.encode_connect_error(refusal, packet.namespace))
         else:
             self._refuse(InvalidPacket())
 
     def _refuse(self, error: InvalidPacket) -> None:
         """Close because of a packet; an event whose id could be read is answered first."""
         if error.ack_id is not None and self._phase is _Phase.OPEN:
-            answer = self._server.failure_ack(InvalidPayload("The packet is not valid JSON."))
-            self._send(packets.encode_ack(error.ack_id, answer))
+            refused = EventRefused("invalid_payload", "The packet is not valid JSON.")
+            self._send(packets.encode_ack(error.ack_id, [self._server.answers.ack(refused)]))
         self._clear_queue()
-        self.socket.refuse(error.kind, _CLOSE_CODES.get(error.kind, PROTOCOL_ERROR))
+        self.socket.refuse(error.kind, error.close_code)
 
     def _miss_connect(self) -> None:
         self.socket.refuse("connect_timeout", POLICY_VIOLATION)
 
     # The queue
 
-    def _put(self, entry: Packet | _End, size: int) -> None:
+    def _put(self, entry: Packet | None, size: int) -> None:
         self._queue.append((entry, size))
         self._queue_bytes += size
         if self._worker is None:
@@ -249,12 +241,12 @@ class Peer:
             if not handled % _IN_ONE_TURN:
                 await asyncio.sleep(0)  # nothing has waited where all were refused
 
-    async def _handle(self, entry: Packet | _End) -> None:
-        if isinstance(entry, _End):
+    async def _handle(self, entry: Packet | None) -> None:
+        if entry is None:
             await self._finish()
-        elif entry.packet_type in (packets.EVENT, packets.BINARY_EVENT):
+        elif entry.kind in (packets.EVENT, packets.BINARY_EVENT):
             await self._handle_event(entry)
-        elif entry.packet_type == packets.CONNECT:
+        elif entry.kind == packets.CONNECT:
             await self._handle_connect(entry.data)
         else:
             self._leave(Reason.CLIENT_DISCONNECT)
@@ -264,15 +256,15 @@ class Peer:
         if self.socket.closed:
             return
         server = self._server
-        self.sid = server.eio.generate_id()
-        server.rooms_index.add_peer(self)
+        self.sid = server.generate_id()
+        server.add_client(self)
         try:
             refusal = await server.run_connect(self, auth)
         finally:
-            server.environ.pop(self.socket.sid, None)
+            self.environ = None
         if refusal is not None:
             self._leave(Reason.SERVER_DISCONNECT)
-            server.rooms_index.forget_peer(self)
+            server.forget_client(self)
             self._tell_refused(refusal)
             return
         self.is_connected = True
@@ -285,21 +277,27 @@ class Peer:
     async def _handle_event(self, packet: Packet) -> None:
         if not self.is_connected:  # it was refused, or has been disconnected
             return
+        server, values = self._server, None
         if packet.refusal is None:
             name, *args = packet.data
-            answer = await self._server.run_event(self, name, args)
+            values = await server.run_event(self, name, args)
         else:
-            self._server.eio.observer.error(packet.refusal.code)
-            answer = self._server.failure_ack(packet.refusal)
-        if self.socket.closed:
+            server.observer.error(packet.refusal.kind)
+            values = [server.answers.ack(packet.refusal)]
+        if values is None or self.socket.closed:
             return
         try:
-            reply = packets.encode_answer(packet.id, answer)
+            self._answer(packet.id, values)
         except TypeError as error:
-            self._server.log_failure(self, "acknowledgement", error)
-            reply = packets.encode_answer(packet.id, self._server.failure_ack(InternalError()))
-        if reply is not None:
-            self._send(reply)
+            server.log_failure(self, "acknowledgement", error)
+            self._answer(packet.id, [server.answers.ack(error)])
+
+    def _answer(self, ack_id: int | None, values: Sequence[Any]) -> None:
+        """Acknowledge an event; raises TypeError for what JSON cannot hold."""
+        if ack_id is not None:
+            self._send(packets.encode_ack(ack_id, values))
+        elif (told := self._server.answers.unasked(values)) is not None:
+            self._send(packets.encode_event(*told))
 
     async def _finish(self) -> None:
         """Run the disconnect handler if it is due, and let go of everything."""
@@ -308,7 +306,7 @@ class Peer:
             if was_connected:
                 await self._server.run_disconnect(self, self._reason)
         finally:
-            self._server.rooms_index.forget_peer(self)
+            self._server.forget_client(self)
 
     # The end
 
@@ -323,16 +321,15 @@ class Peer:
         self._clear_queue()
         self._tell_disconnected()
         self._leave(reason)
-        self._put(_END, 0)
+        self._put(None, 0)
 
     def closed(self, reason: str) -> None:
         """The connection is gone (see `Receiver`)."""
-        self._server.environ.pop(self.socket.sid, None)
         if not self.has_left:
             self._leave(reason)
         self._timer.cancel()
         if self._worker is not None or self.is_connected:
-            self._put(_END, 0)
+            self._put(None, 0)
 
     def _leave(self, reason: str) -> None:
         """Deliver nothing more, read nothing more; the connection ends in LINGER seconds."""
@@ -340,10 +337,11 @@ class Peer:
         self._phase = _Phase.OVER
         self._reason = reason
         self._held = None
-        self._server.rooms_index.remove_from_rooms(self)
+        self._server.remove_from_rooms(self)
         self._timer.cancel()
         if not self.socket.closed:
-            self._timer = self._server.call_later(self._server.linger, self.socket.close, reason)
+            server = self._server
+            self._timer = server.clock.call_later(server.linger, self.socket.close, reason)
 
     def cancel_handler(self) -> None:
         """Cancel the connect or event handler that is running; the rest still runs."""

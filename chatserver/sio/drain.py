@@ -5,6 +5,7 @@ import random
 from collections.abc import Collection
 from typing import Final
 
+from chatserver.eio.clock import Clock
 from chatserver.eio.protocol import SERVICE_RESTART, Reason
 from chatserver.eio.session import EngineSocket
 
@@ -14,7 +15,7 @@ FLUSH_GRACE: Final = 1.0
 _TICK: Final = 0.02
 
 
-async def depart(sockets: Collection[EngineSocket], seconds: float) -> None:
+async def depart(sockets: Collection[EngineSocket], seconds: float, clock: Clock) -> None:
     """Close `sockets` in random order, evenly over `seconds`, so that clients come back by
     themselves (websockets with 1012) and not all at once.
 
@@ -27,7 +28,6 @@ async def depart(sockets: Collection[EngineSocket], seconds: float) -> None:
     then the others stay. One loop for all, since a task for each would cost more than
     the closing.
     """
-    clock = asyncio.get_running_loop()
     waiting = random.sample(list(sockets), len(sockets))
     per_second = len(waiting) / seconds if seconds else float("inf")
     begun_at, began = clock.time(), 0

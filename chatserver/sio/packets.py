@@ -8,42 +8,20 @@ packets: they begin with "4", then the Socket.IO type.
 import json
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
 
 import orjson
-import socketio.packet  # type: ignore[import-untyped]
-from socketio.packet import (
-    ACK,
-    BINARY_ACK,
-    BINARY_EVENT,
-    CONNECT,
-    CONNECT_ERROR,
-    DISCONNECT,
-    EVENT,
-)
 
-from chatserver.errors import ChatError, InvalidPayload, PayloadTooLarge
+from chatserver.eio.protocol import MESSAGE_TOO_BIG, PROTOCOL_ERROR, UNSUPPORTED_DATA
 
-__all__ = [
-    "ACK",
-    "BINARY_ACK",
-    "BINARY_EVENT",
-    "CONNECT",
-    "CONNECT_ERROR",
-    "DISCONNECT",
-    "EVENT",
-    "EVENT_PREFIX",
-    "InvalidPacket",
-    "OrjsonCodec",
-    "Packet",
-    "encode_ack",
-    "encode_answer",
-    "encode_connect",
-    "encode_connect_error",
-    "encode_disconnect",
-    "encode_event",
-]
+CONNECT: Final = 0
+DISCONNECT: Final = 1
+EVENT: Final = 2
+ACK: Final = 3
+CONNECT_ERROR: Final = 4
+BINARY_EVENT: Final = 5
+BINARY_ACK: Final = 6
 
 # type, namespace (with the "," that ends it), id. A JSON payload follows.
 _HEADER = re.compile(rb"([0-6])(?:(/[^,]{0,255})(?:,|\Z))?([0-9]{0,17})")
@@ -53,6 +31,7 @@ MAX_ATTACHMENTS = 100
 """More for one packet is no honest client."""
 # The largest integer of JavaScript has 16 digits.
 _MAX_ID_DIGITS = 16
+_CLOSE_CODES = {"binary": UNSUPPORTED_DATA, "payload_too_large": MESSAGE_TOO_BIG}
 # A surrogate that is written as an escape: the one thing that strict UTF-8 decoders
 # refuse and JavaScript's JSON.stringify can produce (half of a cut emoji).
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -67,30 +46,31 @@ class InvalidPacket(ValueError):
 
     def __init__(self, kind: str = "invalid_packet", ack_id: int | None = None) -> None:
         self.kind = kind
+        self.close_code = _CLOSE_CODES.get(kind, PROTOCOL_ERROR)
         self.ack_id = ack_id
         super().__init__(kind)
 
 
-class OrjsonCodec:
-    """What python-socketio expects of a JSON module, on orjson.
+class EventRefused(Exception):
+    """An event that reaches no handler; its text says why in a sentence.
 
-    Raises ValueError for bad input, also for input nested too deep and for numbers
-    that no float can hold.
+    `kind` is "invalid_payload", or "payload_too_large" for one over the limit.
     """
 
-    @staticmethod
-    def dumps(value: Any, **_: Any) -> str:
-        return orjson.dumps(value).decode()
+    def __init__(self, kind: str, why: str = "The packet is too large.") -> None:
+        self.kind = kind
+        super().__init__(why)
 
-    @staticmethod
-    def loads(data: Any, **_: Any) -> Any:
-        try:
-            return orjson.loads(data)
-        except orjson.JSONDecodeError:
-            raw = data.encode() if isinstance(data, str) else bytes(data)
-            if _SURROGATE_ESCAPE.search(raw) is None:
-                raise
-        return _loads_with_surrogates(raw)
+
+def loads(data: bytes) -> Any:
+    """Parse JSON. Raises ValueError, also for input nested too deep and for numbers that
+    no float can hold."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if _SURROGATE_ESCAPE.search(data) is None:
+            raise
+    return _loads_with_surrogates(data)
 
 
 def _loads_with_surrogates(raw: bytes) -> Any:
@@ -112,67 +92,52 @@ def _parse_finite(text: str) -> float:
     return number
 
 
-class Packet(socketio.packet.Packet):  # type: ignore[misc]
-    """A Socket.IO packet without binary attachments.
+class Packet:
+    """A Socket.IO packet of a client, without binary attachments.
 
-    Decoding raises InvalidPacket for all that the protocol does not allow a client
-    to send; afterwards `namespace` is a string, an EVENT's `data` a list that begins
-    with a string, a CONNECT's a dict or None, an ACK's a list. A BINARY_EVENT has a
-    `refusal` and no data, and `attachments_due` tells how many messages follow it that
-    have to be dropped; so has a BINARY_ACK.
+    `namespace` is a string, an EVENT's `data` a list that begins with a string, a
+    CONNECT's a dict or None, an ACK's a list with the `id` that it answers. An event
+    that cannot be handled has a `refusal` and no data; `attachments_due` tells how many
+    binary messages follow the packet that have to be dropped.
     """
 
-    refusal: ChatError | None = None
-    """What the event is answered with; None for one that may be handled."""
-    attachments_due = 0
+    __slots__ = ("attachments_due", "data", "id", "kind", "namespace", "refusal")
 
-    uses_binary_events = False
-    json = OrjsonCodec
-    attachment_count = 0
-    attachments = ()
-
-    def __init__(
-        self,
-        packet_type: int = EVENT,
-        data: Any = None,
-        *,
-        namespace: str | None = None,
-        id: int | None = None,  # the name is python-socketio's
-        binary: bool | None = None,
-        encoded_packet: bytes | str | None = None,
-    ) -> None:
-        self.packet_type = packet_type
+    def __init__(self, kind: int = EVENT, data: Any = None) -> None:
+        self.kind = kind
         self.data = data
-        self.namespace = namespace
-        self.id = id
-        if encoded_packet is not None:
-            self.decode(encoded_packet)
-
-    def decode(self, encoded_packet: bytes | str) -> int:
-        raw = encoded_packet.encode() if isinstance(encoded_packet, str) else encoded_packet
-        payload = self._decode_header(raw)
-        if self.packet_type in (BINARY_EVENT, BINARY_ACK):
-            self.refusal = InvalidPayload("Binary attachments are not taken.")
-            return self.attachments_due
-        try:
-            self.data = self.json.loads(payload) if payload else None
-        except ValueError:
-            raise self._invalid() from None
-        if not self._is_allowed():
-            raise self._invalid()
-        return 0
+        self.namespace = "/"
+        self.id: int | None = None
+        self.refusal: EventRefused | None = None
+        self.attachments_due = 0
 
     @classmethod
-    def of_head(cls, head: bytes) -> "Packet":
+    def decode(cls, raw: bytes) -> "Packet":
+        """Raises InvalidPacket for all that the protocol does not allow a client to send."""
+        packet = cls()
+        payload = packet._decode_header(raw)
+        if packet.kind in (BINARY_EVENT, BINARY_ACK):
+            packet.refusal = EventRefused("invalid_payload", "Binary attachments are not taken.")
+            return packet
+        try:
+            packet.data = loads(payload) if payload else None
+        except ValueError:
+            raise packet._invalid() from None
+        if not packet._is_allowed():
+            raise packet._invalid()
+        return packet
+
+    @classmethod
+    def decode_head(cls, head: bytes) -> "Packet":
         """An event that was too large, of its first bytes; its `refusal` says so.
 
         Raises InvalidPacket for any other packet: only events can be answered.
         """
         packet = cls()
         packet._decode_header(head)
-        if packet.packet_type not in (EVENT, BINARY_EVENT):
+        if packet.kind not in (EVENT, BINARY_EVENT):
             raise InvalidPacket("payload_too_large")
-        packet.refusal = PayloadTooLarge()
+        packet.refusal = EventRefused("payload_too_large")
         return packet
 
     def _decode_header(self, raw: bytes) -> bytes:
@@ -183,9 +148,11 @@ class Packet(socketio.packet.Packet):  # type: ignore[misc]
         if header is None:
             raise InvalidPacket
         kind, namespace, digits = header.groups()
-        self.packet_type = kind[0] - 48
-        self.namespace = _decode_namespace(namespace) if namespace else "/"
-        self.id = _decode_id(digits) if digits else None
+        self.kind = kind[0] - 48
+        if namespace:
+            self.namespace = _decode_namespace(namespace)
+        if digits:
+            self.id = _decode_id(digits)
         return raw[header.end() :]
 
     def _decode_attachments(self, raw: bytes) -> bytes:
@@ -197,23 +164,17 @@ class Packet(socketio.packet.Packet):  # type: ignore[misc]
         return found[1] + raw[found.end() :]
 
     def _invalid(self) -> InvalidPacket:
-        return InvalidPacket(ack_id=self.id if self.packet_type == EVENT else None)
+        return InvalidPacket(ack_id=self.id if self.kind == EVENT else None)
 
     def _is_allowed(self) -> bool:
         data = self.data
-        if self.packet_type == EVENT:
+        if self.kind == EVENT:
             return isinstance(data, list) and bool(data) and isinstance(data[0], str)
-        if self.packet_type == ACK:
+        if self.kind == ACK:
             return isinstance(data, list) and self.id is not None
-        if self.packet_type == CONNECT:
+        if self.kind == CONNECT:
             return data is None or isinstance(data, dict)
-        return self.packet_type == DISCONNECT and data is None
-
-    def encode(self) -> str:
-        namespace = f"{self.namespace}," if self.namespace not in (None, "/") else ""
-        packet_id = "" if self.id is None else str(self.id)
-        data = "" if self.data is None else self.json.dumps(self.data)
-        return f"{self.packet_type}{namespace}{packet_id}{data}"
+        return self.kind == DISCONNECT and data is None
 
 
 def _decode_namespace(raw: bytes) -> str:
@@ -230,34 +191,23 @@ def _decode_id(digits: bytes) -> int:
 
 
 EVENT_PREFIX = b"42"
-"""What an encoded event begins with; a JSON array follows."""
+"""What an encoded event that asks for no acknowledgement begins with; a JSON array follows."""
 
 
-def encode_event(event: str, payload: Any) -> bytes:
+def encode_event(event: str, payload: Any, ack_id: int | None = None) -> bytes:
     """An event with one argument, or those of a tuple, as in python-socketio.
 
-    Raises TypeError for what JSON cannot hold.
+    With `ack_id` the client is asked to acknowledge it. Raises TypeError for what JSON
+    cannot hold.
     """
     arguments = payload if isinstance(payload, tuple) else (payload,)
-    return EVENT_PREFIX + orjson.dumps((event, *arguments))
+    prefix = EVENT_PREFIX if ack_id is None else b"42%d" % ack_id
+    return prefix + orjson.dumps((event, *arguments))
 
 
-def encode_ack(ack_id: int, *payload: Any) -> bytes:
+def encode_ack(ack_id: int, values: Sequence[Any]) -> bytes:
     """The answer to an event. Raises TypeError for what JSON cannot hold."""
-    return b"43%d%b" % (ack_id, orjson.dumps(payload))
-
-
-def encode_answer(ack_id: int | None, answer: Any) -> bytes | None:
-    """What a client hears about its event: the acknowledgement if it asked for one.
-
-    Of a failure it hears in any case, then by the event `error`. Raises TypeError for
-    what JSON cannot hold. A tuple is several values, as in python-socketio.
-    """
-    if ack_id is not None:
-        return encode_ack(ack_id, *(answer if isinstance(answer, tuple) else (answer,)))
-    if isinstance(answer, dict) and answer.get("ok") is False:
-        return encode_event("error", answer["error"])
-    return None
+    return b"43%d%b" % (ack_id, orjson.dumps(values))
 
 
 def encode_connect(sid: str) -> bytes:

@@ -3,35 +3,15 @@
 import { Backoff } from "./backoff.js";
 import { asChatError, isAuthError, isPermanent, type ChatRequestError } from "./errors.js";
 import type { Logger } from "./logger.js";
-import { OutboxEntries } from "./outbox_entries.js";
+import { OutboxEntries, type Draft, type OutboxEntry } from "./outbox_entries.js";
 import { Pause } from "./pause.js";
-import type { Attachment, ChatError, Message, MessageType, SendMessage } from "./protocol.js";
+import type { Message, SendMessage } from "./protocol.js";
 import type { OutboxStorage } from "./storage/types.js";
 import { Tabs } from "./tabs.js";
 import type { Link } from "./transport.js";
 import { uuid } from "./uuid.js";
 
-/** What a person writes. */
-export interface Draft {
-  content: string;
-  /** `text`, or by the attachment's type where there is one. */
-  message_type?: MessageType;
-  /** A file that was uploaded before. */
-  attachment?: Attachment;
-  media_url?: string;
-  reply_to_seq?: number;
-}
-
-/** A message on its way; `order` is its place among those of its conversation. */
-export interface OutboxEntry extends Draft {
-  client_msg_id: string;
-  conversation_id: string;
-  order: number;
-  created_at: string;
-  state: "queued" | "failed";
-  /** Why it failed. */
-  error: ChatError | null;
-}
+export type { Draft, OutboxEntry };
 
 export interface OutboxOptions {
   storage: OutboxStorage;

@@ -2,9 +2,31 @@
 
 import { asChatError } from "./errors.js";
 import type { Logger } from "./logger.js";
-import type { OutboxEntry } from "./outbox.js";
+import type { Attachment, ChatError, MessageType } from "./protocol.js";
 import type { OutboxStorage } from "./storage/types.js";
 import { within } from "./timing.js";
+
+/** What a person writes. */
+export interface Draft {
+  content: string;
+  /** `text`, or by the attachment's type where there is one. */
+  message_type?: MessageType;
+  /** A file that was uploaded before. */
+  attachment?: Attachment;
+  media_url?: string;
+  reply_to_seq?: number;
+}
+
+/** A message on its way; `order` is its place among those of its conversation. */
+export interface OutboxEntry extends Draft {
+  client_msg_id: string;
+  conversation_id: string;
+  order: number;
+  created_at: string;
+  state: "queued" | "failed";
+  /** Why it failed. */
+  error: ChatError | null;
+}
 
 export interface OutboxEntriesOptions {
   storage: OutboxStorage;

@@ -167,7 +167,8 @@ class Device:
             self.sid = json.loads(body)["sid"]
             self._connected.set_result(None)
         elif kind == "42":
-            name, payload = json.loads(body)
+            name, *args = json.loads(body)
+            payload = args[0] if len(args) == 1 else args
             self.events.append((name, payload))
             self.on_event(name, payload)
         elif kind == "43":

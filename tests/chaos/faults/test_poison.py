@@ -12,8 +12,9 @@ import pytest_asyncio
 from aiohttp import ClientSession
 
 from chatserver.backplane.signatures import Key, Signatures
-from chatserver.sio.adapter import EVERYONE, user_room
-from chatserver.sio.cluster_adapter import SOCKETIO_CHANNEL
+from chatserver.realtime.python_socketio import SOCKETIO_CHANNEL
+from chatserver.realtime.room_names import user_room
+from chatserver.sio.adapter import EVERYONE
 from tests.chaos.faults.crowd import Crowd, Say, over_rest, p99, slowest
 from tests.chaos.faults.records import Figure, excuse, is_for_table, record
 from tests.chaos.faults.sites import Site, until

@@ -10,6 +10,7 @@ async def test_presence_is_shown_to_those_who_share_a_conversation(rest: Rest) -
     assert reply.status == 200
     assert reply.json == {"user_id": str(LANDLORD.id), "is_online": False, "last_seen_at": None}
     await rest.node.presence.connected(LANDLORD.id, "socket")
+    await rest.node.presence.close()
     online = (await rest.get(f"{API}/users/{LANDLORD.id}/presence")).json
     assert online["is_online"] is True
     assert online["last_seen_at"] is not None

@@ -3,7 +3,7 @@
 from aiohttp import ClientSession
 
 from chatserver.models import Role
-from chatserver.sio.adapter import presence_room
+from chatserver.realtime.room_names import presence_room
 from tests.kit.app import Person, RunningServer, add_listing, add_person, running_server
 from tests.kit.clients import Rest, open_chat, opened
 
@@ -40,7 +40,7 @@ async def test_an_admins_socket_that_goes_on_as_a_client_hears_nothing_more_of_o
 
 def presence_of(server: RunningServer, person: Person) -> set[str]:
     """The rooms of the presence of others in which the sockets of `person` are."""
-    sockets = server.node.namespace.open_sockets()
+    sockets = server.node.open_sessions.open_sockets()
     rooms = {
         room for user, sid in sockets if user == person.id for room in server.node.server.rooms(sid)
     }

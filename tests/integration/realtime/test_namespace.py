@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from chatserver.errors import InternalError, InvalidPayload, UnknownEvent
 from chatserver.models import Role
-from chatserver.sio.adapter import presence_room
+from chatserver.realtime.room_names import presence_room
 from tests.kit.app import Person, RunningServer, add_listing, add_person, running_server
 from tests.kit.clients import Chat, Device, Rest, open_chat, opened
 from tests.kit.services import connected
@@ -235,7 +235,7 @@ async def test_a_socket_hears_of_the_presence_of_those_it_shares_a_room_with(
     async with opened(server.base_url, chat.tenant, admin) as (phone, moderator):
 
         def rooms(device: Device) -> set[str]:
-            names = server.node.server.rooms_index.get_rooms(device.sid, "/")
+            names = server.node.server.rooms(device.sid)
             return {name for name in names if name.startswith("presence:")}
 
         for joined in (chat.id, chat.id, second):
@@ -299,13 +299,13 @@ async def test_sockets_leave_nothing_behind(server: RunningServer, chat: Chat) -
             assert (await device.call("typing", typing))["ok"]
         sockets = {(person.id, device.sid) for person, device in zip(
             chat.people * 5, devices, strict=True)}  # fmt: skip
-        assert set(node.namespace.open_sockets()) == sockets
+        assert set(node.open_sessions.open_sockets()) == sockets
         assert await metric(server, "websocket_connections_total") == 10
         assert await metric(server, 'chat_engineio_connections{transport="websocket"}') == 10
-    await until(lambda: not node.namespace.open_sockets())
-    await until(lambda: not node.server.eio.sockets)
+    await until(lambda: not node.open_sessions.open_sockets())
+    await until(lambda: not node.sockets.engine.sockets)
     assert await metric(server, "websocket_connections_total") == 0
-    assert not node.server.rooms_index.list_peers()
+    assert not node.sockets.adapter.list_clients()
     assert await metric(server, "chat_engineio_connections") == 0
 
 

@@ -28,6 +28,7 @@ async def chat(node: Node) -> Chat:
     await node.receipts.mark_delivered(chat.client, chat.id, 4)
     for person in chat.people:
         await node.presence.connected(person.user_id, "socket")
+    await node.presence.close()
     return chat
 
 
@@ -105,6 +106,7 @@ async def test_more_vanished_people_than_one_transaction_takes_are_forgotten(nod
     )
     here = await node.add_user()
     await node.presence.connected(here.user_id, "socket")
+    await node.presence.close()
     await node.maintenance.forget_vanished()
     assert await node.sql("SELECT user_id FROM chat.user_presence") == [(here.user_id,)]
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -59,12 +59,18 @@ def told(node: Node, person: Principal) -> list[bool]:
     ]
 
 
+async def connect(node: Node, user_id: UUID, socket_id: str) -> None:
+    """A socket opens, and whoever is to hear of it has."""
+    await node.presence.connected(user_id, socket_id)
+    await node.presence.close()
+
+
 async def test_the_first_socket_brings_a_user_online_and_the_last_takes_them_off(
     node: Node, chat: Chat, clock: Clock
 ) -> None:
     user = chat.client.user_id
-    await node.presence.connected(user, "phone")
-    await node.presence.connected(user, "laptop")
+    await connect(node, user, "phone")
+    await connect(node, user, "laptop")
     assert told(node, chat.client) == [True]
     await node.presence.disconnected(user, "phone")
     clock.now += GRACE * 1.5
@@ -83,9 +89,9 @@ async def test_the_first_socket_brings_a_user_online_and_the_last_takes_them_off
 
 async def test_a_page_reload_is_not_told(node: Node, chat: Chat, clock: Clock) -> None:
     user = chat.client.user_id
-    await node.presence.connected(user, "before")
+    await connect(node, user, "before")
     await node.presence.disconnected(user, "before")
-    await node.presence.connected(user, "after")
+    await connect(node, user, "after")
     clock.now += GRACE * 1.5
     await node.presence.expire()
     assert told(node, chat.client) == [True]
@@ -95,8 +101,8 @@ async def test_a_page_reload_is_not_told(node: Node, chat: Chat, clock: Clock) -
 async def test_a_socket_that_was_killed_ends_with_its_lease_and_a_live_one_goes_on(
     node: Node, chat: Chat, clock: Clock
 ) -> None:
-    await node.presence.connected(chat.client.user_id, "killed")
-    await node.presence.connected(chat.owner.user_id, "alive")
+    await connect(node, chat.client.user_id, "killed")
+    await connect(node, chat.owner.user_id, "alive")
     for _ in range(3):
         clock.now += LEASE / 2
         await node.presence.renew([(chat.owner.user_id, "alive")])
@@ -111,7 +117,7 @@ async def test_those_who_share_a_conversation_and_the_host_see_presence(
     user = chat.client.user_id
     never = await node.presence.get(chat.owner, user)
     assert (never.user_id, never.is_online, never.last_seen_at) == (user, False, None)
-    await node.presence.connected(user, "socket")
+    await connect(node, user, "socket")
     now = await node.presence.get(chat.owner, user)
     assert now.is_online
     assert now.last_seen_at is not None
@@ -127,7 +133,7 @@ async def test_those_who_share_a_conversation_and_the_host_see_presence(
 
 
 async def test_conversations_show_the_peers_presence(node: Node, chat: Chat) -> None:
-    await node.presence.connected(chat.client.user_id, "socket")
+    await connect(node, chat.client.user_id, "socket")
     seen_by_owner = (await node.view(chat.owner, chat)).peer_presence
     seen_by_client = (await node.view(chat.client, chat)).peer_presence
     assert seen_by_owner
@@ -147,13 +153,13 @@ async def test_the_last_time_never_goes_back(node: Node, chat: Chat) -> None:
         id=user,
     )
     before = (await node.presence.get(chat.owner, user)).last_seen_at
-    await node.presence.connected(user, "socket")
+    await connect(node, user, "socket")
     assert (await node.presence.get(chat.owner, user)).last_seen_at == before
 
 
 async def test_a_user_who_was_deleted_does_no_harm(node: Node, chat: Chat, clock: Clock) -> None:
-    await node.presence.connected(chat.client.user_id, "a")
-    await node.presence.connected(chat.owner.user_id, "b")
+    await connect(node, chat.client.user_id, "a")
+    await connect(node, chat.owner.user_id, "b")
     await node.sql("DELETE FROM core.users WHERE id = :id", id=chat.client.user_id)
     clock.now += LEASE * 1.2
     await node.presence.expire()
@@ -171,9 +177,9 @@ async def test_while_the_database_is_away_a_change_waits_and_then_the_truth_is_t
     ):
         chat = await node.add_chat()
         node.publisher.clear()
-        await node.presence.connected(chat.owner.user_id, "long since")
+        await connect(node, chat.owner.user_id, "long since")
         proxy.refuse()
-        await node.presence.connected(chat.client.user_id, "stays")
+        await connect(node, chat.client.user_id, "stays")
         await node.presence.disconnected(chat.owner.user_id, "long since")
         clock.now += GRACE * 1.5
         await node.presence.renew([(chat.client.user_id, "stays")])
@@ -190,13 +196,13 @@ async def test_a_user_cannot_open_more_sockets_than_allowed(
 ) -> None:
     async with running_node(database_url, realtime__max_sockets_per_user=2) as node:
         person = await node.add_user()
-        await node.presence.connected(person.user_id, "a")
-        await node.presence.connected(person.user_id, "b")
+        await connect(node, person.user_id, "a")
+        await connect(node, person.user_id, "b")
         with pytest.raises(RateLimited, match="too many open sockets") as refusal:
-            await node.presence.connected(person.user_id, "c")
+            await connect(node, person.user_id, "c")
         assert refusal.value.retry_after
         await node.presence.disconnected(person.user_id, "a")
-        await node.presence.connected(person.user_id, "c")
+        await connect(node, person.user_id, "c")
 
 
 async def test_what_a_node_cannot_tell_another_does(
@@ -212,7 +218,7 @@ async def test_what_a_node_cannot_tell_another_does(
         for node in (first, second):
             node.presence._leases = redis.new()
         chat = await first.add_chat()
-        await first.presence.connected(chat.client.user_id, "socket")
+        await connect(first, chat.client.user_id, "socket")
         proxy.refuse()
         await first.presence.disconnected(chat.client.user_id, "socket")
         await asyncio.sleep(0.01)
@@ -231,7 +237,7 @@ async def test_a_slow_answer_never_overwrites_a_newer_state(
 ) -> None:
     """Off and on again while the database is slow: whatever is told last is the truth."""
     user = chat.client.user_id
-    await node.presence.connected(user, "first")
+    await connect(node, user, "first")
     await node.presence.disconnected(user, "first")
     clock.now += GRACE * 1.5
     hurdle = Hurdle(node.database)
@@ -239,7 +245,7 @@ async def test_a_slow_answer_never_overwrites_a_newer_state(
     going_off = asyncio.create_task(node.presence.expire())
     await hurdle.reached.wait()
     node.presence._database = node.database
-    await node.presence.connected(user, "second")
+    await connect(node, user, "second")
     hurdle.open.set()
     await going_off
     assert told(node, chat.client)[-1] is True
@@ -272,7 +278,7 @@ async def test_a_crowd_that_goes_at_once_is_told_in_one_transaction(
     owner = await node.add_user(Role.OWNER)
     chats = [await node.add_chat(owner=owner) for _ in range(10)]
     for chat in chats:
-        await node.presence.connected(chat.client.user_id, "socket")
+        await connect(node, chat.client.user_id, "socket")
     node.publisher.clear()
     clock.now += LEASE * 1.2
     await node.presence.expire()
@@ -289,6 +295,6 @@ async def test_a_crowd_that_comes_at_once_is_told_in_one_transaction(
         database_url, database__pool_size=1, database__pool_timeout=0.001
     ) as node:
         people = [await node.add_user() for _ in range(20)]
-        await asyncio.gather(*(node.presence.connected(each.user_id, "a") for each in people))
+        await asyncio.gather(*(connect(node, each.user_id, "a") for each in people))
         assert [told(node, each) for each in people] == [[True]] * len(people)
         assert len({each.timestamp for each in node.publisher.of(PresenceChanged)}) == 1

@@ -166,7 +166,7 @@ async def test_a_socket_whose_token_is_revoked_while_it_opens_is_closed(site: Si
         await site.tell("revocations", {"jti": "it"})
         await connection.execute("COMMIT")
     await closed(await opening)
-    assert site.one.node.namespace.open_sockets() == []
+    assert site.one.node.open_sessions.open_sockets() == []
 
 
 async def test_a_revocation_made_before_a_node_starts_holds_there_from_the_start(

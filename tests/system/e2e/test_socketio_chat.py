@@ -237,7 +237,7 @@ async def test_a_page_reload_within_the_grace_is_not_told(
         await stage.join(stage.desk)
         await stage.laptop.close()
         await stage.phone.close()
-        await eventually(lambda: tenant.id not in dict(node.namespace.open_sockets()), TIMEOUT)
+        await eventually(lambda: tenant.id not in dict(node.open_sessions.open_sockets()), TIMEOUT)
         await node.presence.expire()
         await js.connected(stage.server.base_url, tenant, transports=websocket)
         later = SimpleNamespace(monotonic=lambda: time.monotonic() + grace)

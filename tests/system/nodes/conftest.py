@@ -9,7 +9,7 @@ from chatserver.backplane import redis_bus
 from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.dev.redis import EmbeddedRedis
-from chatserver.sio import cluster_adapter as shared_rooms
+from chatserver.sio import cluster_adapter
 from tests.kit.patient import DEAF_AFTER, PATIENT
 
 
@@ -18,7 +18,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """To these nodes a machine that stands still for a moment is no Redis that is away."""
     monkeypatch.setattr(redis_bus, "DEAF_AFTER", DEAF_AFTER)
     monkeypatch.setattr(redis_bus, "MAX_AGE", 20.0)
-    monkeypatch.setattr(shared_rooms, "LISTEN_TIMEOUT", PATIENT)
+    monkeypatch.setattr(cluster_adapter, "LISTEN_TIMEOUT", PATIENT)
     for kind in (RedisLeases, RedisRateLimits):
         create: Any = kind.__init__
         monkeypatch.setitem(create.__kwdefaults__, "timeout", PATIENT)

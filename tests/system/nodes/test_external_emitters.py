@@ -7,7 +7,7 @@ import pytest
 import socketio  # type: ignore[import-untyped]
 
 from chatserver.dev.redis import EmbeddedRedis
-from chatserver.sio.cluster_adapter import RESERVED, SharedRooms
+from chatserver.realtime.external import RESERVED
 from tests.kit.redis import redis_client
 from tests.kit.services import eventually
 from tests.system.nodes.town import Town, running_town
@@ -26,9 +26,7 @@ async def open_town(database_url: str, redis: EmbeddedRedis) -> AsyncIterator[To
 
 
 def not_obeyed(town: Town, node: int) -> int:
-    rooms = town.nodes[node].node.rooms
-    assert isinstance(rooms, SharedRooms)
-    return rooms.external_refused
+    return town.nodes[node].node.manager.external_refused
 
 
 async def test_pythons_own_emitter_reaches_the_sockets_of_every_node_where_it_may(
@@ -55,7 +53,7 @@ async def test_no_other_program_speaks_for_the_server_or_commands_it(
     assert not open_town.nodes[1].node.backplane.signatures.is_required
     emitter = socketio.AsyncRedisManager(redis.url, channel=CHANNEL, write_only=True)
     room = f"user:{open_town.chat.landlord.id}"
-    sid = open_town.nodes[1].node.namespace.open_sockets()[0][1]
+    sid = open_town.nodes[1].node.open_sessions.open_sockets()[0][1]
     names = sorted(RESERVED)
     for event in names:
         await emitter.emit(event, {"content": "forged"}, room=room)

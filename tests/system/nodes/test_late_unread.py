@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatserver.dev.redis import EmbeddedRedis
-from chatserver.sio.adapter import user_room
+from chatserver.realtime.room_names import user_room
 from tests.kit.app import running_server
 from tests.kit.clients import Device
 from tests.kit.devices import held_open
@@ -36,7 +36,7 @@ class Afresh:
     def tell_late(self) -> None:
         """As a node does that had kept the event for a Redis that was away."""
         room = user_room(self.town.chat.landlord.id)
-        self.town.nodes[0].node.rooms.emit_now("unread", self.late, [room])
+        self.town.nodes[0].node.sockets.adapter.emit_now("unread", self.late, [room])
 
     async def until_told_newest(self) -> None:
         """Until it is the last word to both; by then the late one has come or never will."""

@@ -92,7 +92,7 @@ BINARY = '["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
 
 async def test_a_binary_event_is_answered_and_its_attachments_are_dropped(node: Node) -> None:
     client = await node.connected()
-    (peer,) = node.server.rooms_index.list_peers()
+    (peer,) = node.adapter.list_clients()
     for packet in (f"452-7{BINARY}", f"452-{BINARY}", "461-1[{}]"):
         await client.send(packet)
         for _ in range(1 if packet.startswith("461") else 2):

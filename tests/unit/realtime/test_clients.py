@@ -32,7 +32,7 @@ async def test_a_client_connects_calls_receives_and_leaves(transports: list[str]
             assert answer == {"ok": True, "event": "echo", "args": [{"n": number}]}
         await node.server.enter_room(client.get_sid(), "room")
         for number in range(40):
-            node.server.emit_now("news", number, ["room"])
+            node.adapter.emit_now("news", number, ["room"])
         await until(lambda: len(received) == 40)
         assert received == list(range(40))
         await client.disconnect()

@@ -10,7 +10,7 @@ async def test_a_large_poll_is_compressed_for_a_client_that_takes_it() -> None:
         client = await node.polling()
         await client.connect()
         for accepted in ("gzip", "identity"):
-            node.server.emit_now("a", TEXT, [client.sid])
+            node.adapter.emit_now("a", TEXT, [client.sid])
             url, headers = f"{node.url}?{client.query}", {"Accept-Encoding": accepted}
             async with node.http.get(url, headers=headers) as answer:
                 text = await answer.text()

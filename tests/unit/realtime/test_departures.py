@@ -34,7 +34,7 @@ class Leaver:
 @asynccontextmanager
 async def releasing(node: Node, seconds: float) -> AsyncIterator["asyncio.Task[None]"]:
     """While the clients of the node leave; all have left at the end."""
-    task = asyncio.create_task(node.server.release(seconds))
+    task = asyncio.create_task(node.sockets.release(seconds))
     await asyncio.sleep(0.03)
     yield task
     await asyncio.wait_for(task, 3)
@@ -77,8 +77,8 @@ async def test_a_push_reaches_those_whose_turn_has_not_come() -> None:
     async with running_node() as node:
         clients = {client.sid: client for client in [await node.connected() for _ in range(3)]}
         async with releasing(node, 0.9):
-            await until(lambda: len(node.server.rooms_index.list_peers()) == 2)
-            staying = [peer.sid for peer in node.server.rooms_index.list_peers()]
+            await until(lambda: len(node.adapter.list_clients()) == 2)
+            staying = [peer.sid for peer in node.adapter.list_clients()]
             await node.server.emit("news", 1)
             for sid in staying:
                 assert await clients[sid].receive() == '42["news",1]'
@@ -108,7 +108,7 @@ async def test_at_its_turn_what_had_arrived_is_answered_and_nothing_more_is_begu
             await asyncio.sleep(0.03)
             release.set()
             assert await receive_all(client) == [
-                '42["news",1]', "430[null]", "431[null]", "432[null]", "closed 1012",
+                '42["news",1]', "430[]", "431[]", "432[]", "closed 1012",
             ]  # fmt: skip
         assert node.script.count("event") == 3
 
@@ -131,7 +131,7 @@ async def test_a_slow_event_holds_up_nobody_else_and_is_left_to_the_drain() -> N
                 assert await client.receive() == "closed 1012"
             assert clock.time() - start < 0.5
         assert 1.0 < clock.time() - start < 1.6
-        await node.server.drain(0.5)
+        await node.sockets.drain(0.5)
         assert await receive_all(slow) == ["closed 1012"]
 
 
@@ -153,7 +153,7 @@ async def test_a_client_that_has_not_said_who_it_is_may_do_so_until_its_turn() -
     async with running_node() as node:
         clients = [await node.websocket() for _ in range(2)]
         async with releasing(node, 0.6):
-            await until(lambda: len(node.server.eio.sockets) == 1)
+            await until(lambda: len(node.engine.sockets) == 1)
             ends = []
             for client in clients:
                 await client.receive_hello()
@@ -168,7 +168,7 @@ async def test_a_poller_for_whom_nothing_waits_leaves_at_once() -> None:
         client = await node.polling()
         await client.connect()
         async with releasing(node, 0.3):
-            assert node.server.eio.sockets == {}
+            assert node.engine.sockets == {}
         assert (await client.get())[0] == 400
 
 
@@ -181,34 +181,34 @@ async def test_a_poller_fetches_what_is_queued_before_it_has_to_leave() -> None:
         async with releasing(node, 0.1):
             await asyncio.sleep(0.3)
             assert (await client.receive())[0].startswith("431[")
-            await until(lambda: not node.server.eio.sockets)
+            await until(lambda: not node.engine.sockets)
 
 
 async def test_a_client_that_takes_nothing_leaves_all_the_same() -> None:
     async with running_node() as node:
         client = await node.polling()
         await client.connect()
-        node.server.emit_now("n", 1, [client.sid])
+        node.adapter.emit_now("n", 1, [client.sid])
         clock = asyncio.get_running_loop()
         start = clock.time()
         async with releasing(node, 0.5):
             pass
         assert 0.9 < clock.time() - start < 1.3
-        assert not node.server.eio.sockets
+        assert not node.engine.sockets
 
 
 async def test_whoever_hurries_leaves_the_rest_to_the_drain() -> None:
     async with running_node() as node:
         clients = [await node.connected() for _ in range(20)]
-        task = asyncio.create_task(node.server.release(10))
+        task = asyncio.create_task(node.sockets.release(10))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert len(node.server.eio.sockets) == 19
+        assert len(node.engine.sockets) == 19
         clock = asyncio.get_running_loop()
         start = clock.time()
-        await node.server.drain(5)
+        await node.sockets.drain(5)
         assert clock.time() - start < 0.5
         for client in clients:
             assert await client.receive() == "closed 1012"
@@ -217,13 +217,13 @@ async def test_whoever_hurries_leaves_the_rest_to_the_drain() -> None:
 @pytest.mark.parametrize("seconds", [0.0, 5.0])
 async def test_a_node_without_sockets_has_nobody_to_wait_for(seconds: float) -> None:
     async with running_node() as node, asyncio.timeout(0.1):
-        await node.server.release(seconds)
+        await node.sockets.release(seconds)
 
 
 async def test_without_any_time_all_leave_at_once() -> None:
     async with running_node() as node:
         clients = [await node.connected() for _ in range(5)]
         async with asyncio.timeout(0.5):
-            await node.server.release(0)
+            await node.sockets.release(0)
         for client in clients:
             assert await client.receive() == "closed 1012"

@@ -4,12 +4,12 @@ import asyncio
 import gc
 import logging
 import weakref
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from chatserver.eio.session import EngineSocket
-from chatserver.sio.client import Peer
+from chatserver.sio.client import Client
 from tests.unit.realtime.wire import Node, running_node, until
 
 
@@ -149,7 +149,7 @@ def _script(node: Node) -> None:
 
 def _live() -> int:
     gc.collect()
-    return sum(isinstance(thing, EngineSocket | Peer) for thing in gc.get_objects())
+    return sum(isinstance(thing, EngineSocket | Client) for thing in gc.get_objects())
 
 
 async def test_after_210_connections_of_all_kinds_nothing_is_left(
@@ -162,7 +162,7 @@ async def test_after_210_connections_of_all_kinds_nothing_is_left(
         _script(node)
         for _ in range(14):
             await asyncio.gather(*(way(node) for way in WAYS))
-            node.server.emit_now("n", 1, ["everyone"])
+            node.adapter.emit_now("n", 1, ["everyone"])
         await node.until_empty()
         connects = sorted(call[1] for call in node.script.calls if call[0] == "connect")
         disconnects = sorted(call[1] for call in node.script.calls if call[0] == "disconnect")
@@ -190,11 +190,11 @@ async def test_no_ghost_stays_of_a_client_that_goes_while_it_connects(how: str) 
         else:
             client = await node.websocket()
             await client.send("40")
-            await until(lambda: bool(node.server.rooms_index._members))
+            await until(lambda: bool(node.adapter._members))
             if how == "vanishes":
                 client.drop()
-        await until(lambda: not node.server.eio.sockets)
-        assert node.server.emit_now("n", 1, ["before"]) == 0
+        await until(lambda: not node.engine.sockets)
+        assert node.adapter.emit_now("n", 1, ["before"]) == 0
         release.set()
         await node.until_empty()
         # It may have gone before its connect handler began; if not, both ran.
@@ -230,14 +230,16 @@ async def test_a_finished_handshake_is_forgotten() -> None:
         seen: list[weakref.ref[Token]] = []
 
         async def connecting(sid: str, auth: Any) -> None:
-            assert node.server.get_environ(sid) is not None
-            (eio_sid,) = node.server.environ
             token = Token("secret")
             seen.append(weakref.ref(token))
-            node.server.environ[eio_sid] = {"HTTP_AUTHORIZATION": token}
+            cast("dict[str, str]", node.server.get_environ(sid))["HTTP_AUTHORIZATION"] = token
+            assert node.environs() == [node.server.get_environ(sid)]
 
         node.script.connecting = connecting
         client = await node.connected()
-        assert node.server.get_environ(client.sid) is None
+        assert node.environs() == [None]
+        node.script.environs.clear()
+        with pytest.raises(NotImplementedError, match="token"):
+            node.server.get_environ(client.sid)
         gc.collect()
         assert seen[0]() is None

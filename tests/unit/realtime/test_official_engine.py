@@ -38,7 +38,7 @@ class Echo:
 @pytest.fixture
 async def node() -> AsyncIterator[Node]:
     async with running_node(max_packet_bytes=1_000_000, **official.HEARTBEAT) as running:
-        running.server.eio._open_receiver = lambda socket, environ: Echo(socket)
+        running.engine._open_receiver = lambda socket, environ: Echo(socket)
         yield running
 
 

@@ -19,10 +19,10 @@ async def node() -> AsyncIterator[Node]:
     async with running_node(**settings, **official.HEARTBEAT) as running:
 
         async def connecting(sid: str, auth: Any) -> None:
-            running.server.emit_now("auth", auth or {}, [sid])
+            running.adapter.emit_now("auth", auth or {}, [sid])
 
         async def message(sid: str, args: list[Any]) -> None:
-            running.server.emit_now("message-back", tuple(args), [sid])
+            running.adapter.emit_now("message-back", tuple(args), [sid])
 
         async def message_with_ack(sid: str, args: list[Any]) -> Any:
             return tuple(args)

@@ -14,7 +14,7 @@ async def test_packets_of_one_turn_share_a_poll_of_at_most_sixteen(node: Node) -
     client = await node.polling()
     await client.connect()
     for number in range(20):
-        node.server.emit_now("n", number, [client.sid])
+        node.adapter.emit_now("n", number, [client.sid])
     first, second = await client.receive(), await client.receive()
     assert [len(first), len(second)] == [16, 4]
     assert [*first, *second] == [f'42["n",{number}]' for number in range(20)]
@@ -26,7 +26,7 @@ async def test_a_waiting_poll_is_answered_by_the_next_event(node: Node) -> None:
     poll = asyncio.create_task(client.receive())
     await asyncio.sleep(0.05)
     assert not poll.done()
-    node.server.emit_now("a", 1, [client.sid])
+    node.adapter.emit_now("a", 1, [client.sid])
     assert await poll == ['42["a",1]']
 
 

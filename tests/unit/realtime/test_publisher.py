@@ -23,9 +23,9 @@ from chatserver.models import (
     User,
 )
 from chatserver.realtime.publisher import BURST, SocketPublisher
+from chatserver.realtime.room_names import conversation_room, presence_room, user_room
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.schemas.objects import dump_conversation, dump_message
-from chatserver.sio.adapter import conversation_room, presence_room, user_room
 from chatserver.telemetry.metrics import Metrics
 from tests.unit.realtime.wire import Node, WebSocketClient, running_node
 
@@ -91,7 +91,7 @@ class Audience:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.metrics = Metrics()
-        self.publisher = SocketPublisher(node.server, self.metrics, MessageEncoder())
+        self.publisher = SocketPublisher(node.adapter, self.metrics, MessageEncoder())
         self.clients: dict[str, WebSocketClient] = {}
 
     async def seat(self, name: str, user_id: UUID, *rooms: str) -> None:
@@ -103,7 +103,7 @@ class Audience:
         """All that each has been sent, which is over when a last event arrives."""
         self.publisher.flush()
         for client in self.clients.values():
-            self.node.server.emit_now("end", None, [client.sid])
+            self.node.adapter.emit_now("end", None, [client.sid])
         return {name: await _listen(client) for name, client in self.clients.items()}
 
     async def hearers(self) -> set[str]:

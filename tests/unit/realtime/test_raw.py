@@ -93,7 +93,7 @@ async def chatting(**settings: Any) -> AsyncIterator[Node]:
 async def joined(node: Node, count: int = 1) -> None:
     events = node.script.calls
     await until(lambda: sum(call[-1] == "join" for call in events) >= count)
-    await until(lambda: len(node.server.sockets_in(ROOM)) >= count)
+    await until(lambda: len(node.adapter.select([ROOM])) >= count)
 
 
 # Coming in
@@ -227,7 +227,7 @@ async def test_ones_own_message_comes_once_whichever_is_first() -> None:
         send = node.script.handlers["message"]
 
         async def publish_first(sid: str, args: list[Any]) -> Any:
-            node.server.emit_now("message", message(1, content="1"), [ROOM])
+            node.adapter.emit_now("message", message(1, content="1"), [ROOM])
             await asyncio.sleep(0.1)
             return await send(sid, args)
 
@@ -241,7 +241,7 @@ async def test_ones_own_message_comes_once_whichever_is_first() -> None:
         await raw.send(type="message", content="2")
         assert (await raw.receive())["data"]["seq"] == 2
         for seq in (2, 3):
-            node.server.emit_now("message", message(seq), [ROOM])
+            node.adapter.emit_now("message", message(seq), [ROOM])
         assert (await raw.receive())["data"]["seq"] == 3
         assert [(await other.receive())["data"]["seq"] for _ in range(3)] == [1, 2, 3]
 
@@ -262,9 +262,9 @@ async def test_what_is_not_of_its_conversation_is_not_for_it_and_the_rest_is_mad
         await node.server.enter_room(plain.sid, ROOM)
         monkeypatch.setattr(raw_frames, "text_frame", counting)
         foreign = {**message(1), "conversation_id": str(uuid4())}
-        node.server.emit_now("message", foreign, [ROOM])
-        node.server.emit_now("unread", {"conversation_id": CHAT}, [ROOM])
-        node.server.emit_now("message", message(2), [ROOM])
+        node.adapter.emit_now("message", foreign, [ROOM])
+        node.adapter.emit_now("unread", {"conversation_id": CHAT}, [ROOM])
+        node.adapter.emit_now("message", message(2), [ROOM])
         for raw in raws:
             assert await raw.receive() == {"type": "message", "data": message(2)}
         assert len(made) == 2
@@ -284,7 +284,7 @@ async def test_pings_that_are_answered_keep_it_open_and_others_do_not() -> None:
         await asyncio.sleep(60)
         assert node.counts.events == [("raw", "ping timeout")]
         assert node.counts.errors == ["ping_timeout"]
-        node.server.emit_now("message", message(1), [ROOM])
+        node.adapter.emit_now("message", message(1), [ROOM])
         assert (await reading)["data"]["seq"] == 1
 
 
@@ -305,14 +305,14 @@ async def test_a_head_of_what_it_was_told_changes_nothing() -> None:
         kinds = asyncio.create_task(kinds_of(raw, 3))
         await joined(node)
         head = {"conversation_id": CHAT, "last_seq": 1, "rev": 2}
-        node.server.emit_now("message", message(1, rev=1), [ROOM])
-        node.server.emit_now("head", head, [ROOM])
-        node.server.emit_now("head", {**head, "conversation_id": str(uuid4())}, [ROOM])
+        node.adapter.emit_now("message", message(1, rev=1), [ROOM])
+        node.adapter.emit_now("head", head, [ROOM])
+        node.adapter.emit_now("head", {**head, "conversation_id": str(uuid4())}, [ROOM])
         await asyncio.sleep(0.9)
         # Events overtake each other: what was missing may come.
-        node.server.emit_now("read_receipt", {"conversation_id": CHAT, "rev": 2}, [ROOM])
+        node.adapter.emit_now("read_receipt", {"conversation_id": CHAT, "rev": 2}, [ROOM])
         await asyncio.sleep(10)
-        node.server.emit_now("message", message(2, rev=3), [ROOM])
+        node.adapter.emit_now("message", message(2, rev=3), [ROOM])
         assert await kinds == ["message", "read_receipt", "message"]
 
 
@@ -322,8 +322,8 @@ async def test_a_head_of_what_it_was_not_told_makes_it_come_again(told: tuple[in
         raw = await open_raw(node)
         await joined(node)
         for seq in told:
-            node.server.emit_now("message", message(seq), [ROOM])
-        node.server.emit_now("head", {"conversation_id": CHAT, "last_seq": 2, "rev": 2}, [ROOM])
+            node.adapter.emit_now("message", message(seq), [ROOM])
+        node.adapter.emit_now("head", {"conversation_id": CHAT, "last_seq": 2, "rev": 2}, [ROOM])
         assert [(await raw.receive())["data"]["seq"] for _ in told] == list(told)
         assert await raw.receive() == 1012
         await node.until_empty()
@@ -336,9 +336,9 @@ async def test_a_session_that_is_ended_for_good_closes_with_1008() -> None:
     async with chatting() as node:
         raw = await open_raw(node)
         await joined(node)
-        (sid,) = node.server.sockets_in(ROOM)
-        node.server.emit_now("error", {"code": "token_expired"}, [sid])
-        node.server.disconnect_now(sid)
+        (sid,) = node.adapter.select([ROOM])
+        node.adapter.emit_now("error", {"code": "token_expired"}, [sid])
+        node.sockets.disconnect(sid)
         assert await raw.receive() == {"type": "error", "data": {"code": "token_expired"}}
         assert await raw.receive() == 1008
         await node.until_empty()
@@ -362,7 +362,7 @@ async def test_sends_in_flight_are_answered_before_it_is_closed_with_1012(way: s
         await until(lambda: node.script.count("event") == 2)
         await asyncio.sleep(0.05)
         ending = asyncio.create_task(
-            node.server.drain(5) if way == "drain" else node.server.release(0)
+            node.sockets.drain(5) if way == "drain" else node.sockets.release(0)
         )
         await asyncio.sleep(0.05)
         await raw.send(type="message", content="too late")
@@ -384,7 +384,7 @@ async def test_who_does_not_read_is_dropped_when_the_queue_is_full() -> None:
         seq = 0
         while node.counts.open["raw"]:
             seq += 1
-            node.server.emit_now("message", message(seq, content="x" * 50_000), [ROOM])
+            node.adapter.emit_now("message", message(seq, content="x" * 50_000), [ROOM])
             assert seq < 2000
             await asyncio.sleep(0)
         assert node.counts.errors == ["queue_overflow"]

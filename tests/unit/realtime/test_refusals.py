@@ -92,7 +92,7 @@ async def test_what_a_restart_refuses_is_counted_and_not_logged(
 ) -> None:
     client = await node.polling()
     await client.connect()
-    await node.server.drain(1)
+    await node.sockets.drain(1)
     assert (await client.get())[0] == 400
     assert (await node.request("GET", "EIO=4&transport=polling"))[0] == 503
     assert node.counts.errors == ["draining", "draining"]

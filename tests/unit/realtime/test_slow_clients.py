@@ -22,19 +22,19 @@ async def test_a_websocket_that_does_not_read_is_dropped_at_the_limit(answers_pi
         client = await RawClient.open(node.port)
         slow = node.script.calls[-1][1]
         await node.server.enter_room(slow, "room")
-        (socket,) = [s for s in node.server.eio.sockets.values() if s.receiver.sid == slow]
+        socket = node.socket_of(slow)
         most, sent = 0, 0
         while not socket.closed:
             assert sent < 20_000, "never dropped"
             sent += 1
-            assert node.server.emit_now("n", KILOBYTE, ["room"]) >= 1
+            assert node.adapter.emit_now("n", KILOBYTE, ["room"]) >= 1
             most = max(most, socket.queued_bytes)
             assert (await reader.receive()).startswith('42["n"')
             if answers_pings and sent % 100 == 0:
                 await client.send("3")
         assert 190_000 < most <= 200_000 + 1_100
         assert node.counts.errors == ["queue_overflow"]
-        assert node.server.emit_now("n", 1, ["room"]) == 1
+        assert node.adapter.emit_now("n", 1, ["room"]) == 1
         await until(lambda: node.script.count("disconnect") == 1)
         assert await client.was_closed()
         client.close()
@@ -45,9 +45,9 @@ async def test_a_websocket_that_does_not_read_is_dropped_at_the_limit(answers_pi
 async def test_more_than_the_limit_in_one_turn_is_never_kept() -> None:
     async with running_node(max_queue_bytes=100_000) as node:
         client = await node.connected()
-        (socket,) = node.server.eio.sockets.values()
+        (socket,) = node.engine.sockets.values()
         for _ in range(1000):
-            node.server.emit_now("n", KILOBYTE, [client.sid])
+            node.adapter.emit_now("n", KILOBYTE, [client.sid])
         assert sum(map(len, socket._out)) <= 100_000
         await until(lambda: socket.closed)
         await node.until_empty()
@@ -59,9 +59,9 @@ async def test_a_stalled_websocket_is_dropped_although_it_answers_pings() -> Non
     async with running_node(max_queue_bytes=8_000_000, ping_interval=0.2, ping_timeout=0.2) as node:
         client = await RawClient.open(node.port)
         slow = node.script.calls[-1][1]
-        (socket,) = node.server.eio.sockets.values()
+        (socket,) = node.engine.sockets.values()
         while socket.queued_bytes < 200_000:
-            node.server.emit_now("n", KILOBYTE * 50, [slow])
+            node.adapter.emit_now("n", KILOBYTE * 50, [slow])
             await asyncio.sleep(0)
 
         async def keep_answering() -> None:
@@ -84,10 +84,10 @@ async def test_a_poller_must_take_the_least_rate(rate: float, is_dropped: bool) 
     ) as node:
         client = await node.polling()
         await client.connect()
-        (socket,) = node.server.eio.sockets.values()
+        (socket,) = node.engine.sockets.values()
         size = int(rate * LEAST_RATE * beat / 2 / MAX_POLL_PACKETS)
         for _ in range(8 * MAX_POLL_PACKETS):
-            node.server.emit_now("n", "x" * size, [client.sid])
+            node.adapter.emit_now("n", "x" * size, [client.sid])
         for _ in range(6):
             await asyncio.sleep(beat / 2)
             if not socket.closed:
@@ -102,12 +102,12 @@ async def test_a_websocket_that_is_behind_but_moving_stays() -> None:
     async with running_node(max_queue_bytes=8_000_000, ping_interval=0.2, ping_timeout=0.2) as node:
         client = await RawClient.open(node.port)
         behind = node.script.calls[-1][1]
-        (socket,) = node.server.eio.sockets.values()
+        (socket,) = node.engine.sockets.values()
         loop = asyncio.get_running_loop()
         end, least = loop.time() + 1.0, 8_000_000
         while loop.time() < end:
             while socket.queued_bytes < 200_000:
-                node.server.emit_now("n", KILOBYTE * 50, [behind])
+                node.adapter.emit_now("n", KILOBYTE * 50, [behind])
                 await asyncio.sleep(0)
             least = min(least, socket.queued_bytes)
             for _ in range(50):
@@ -125,9 +125,9 @@ async def test_a_poller_that_does_not_poll_is_dropped_at_the_limit(answers_pings
     async with running_node(max_queue_bytes=50_000, ping_interval=0.2, ping_timeout=30) as node:
         client = await node.polling()
         await client.connect()
-        (socket,) = node.server.eio.sockets.values()
+        (socket,) = node.engine.sockets.values()
         while not socket.closed:
-            node.server.emit_now("n", KILOBYTE, [client.sid])
+            node.adapter.emit_now("n", KILOBYTE, [client.sid])
             await asyncio.sleep(0)
             assert socket.queued_bytes <= 51_100
             if answers_pings:
@@ -142,7 +142,7 @@ async def test_a_poller_that_answers_pings_it_never_fetched_is_dropped() -> None
     async with running_node(ping_interval=0.2, ping_timeout=0.2) as node:
         client = await node.polling()
         await client.connect()
-        (socket,) = node.server.eio.sockets.values()
+        (socket,) = node.engine.sockets.values()
 
         async def keep_answering() -> None:
             while not socket.closed:
@@ -167,10 +167,10 @@ async def test_events_held_during_connect_are_limited_too() -> None:
         client = await node.websocket()
         await client.receive_hello()
         await client.send("40")
-        await until(lambda: bool(node.server.rooms_index._members))
-        (socket,) = node.server.eio.sockets.values()
+        await until(lambda: bool(node.adapter._members))
+        (socket,) = node.engine.sockets.values()
         for _ in range(100):
-            node.server.emit_now("n", KILOBYTE, ["room"])
+            node.adapter.emit_now("n", KILOBYTE, ["room"])
         await until(lambda: socket.closed)
         release.set()
         await node.until_empty()

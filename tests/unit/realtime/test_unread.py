@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable
 from itertools import permutations
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 
 from chatserver.realtime.unread import MAX_CONVERSATIONS, MAX_USERS, LatestUnread
-from chatserver.sio.adapter import user_room
+
+if TYPE_CHECKING:
+    from chatserver.sio.client import Client
 
 USER_ID = uuid4()
-USER = user_room(USER_ID)
+USER = cast("Client", SimpleNamespace(session={"user_id": USER_ID}))
 ONE, OTHER = (str(uuid4()) for _ in range(2))
 Change = dict[str, Any]
 
@@ -151,12 +154,13 @@ def test_an_old_event_of_no_conversation_is_an_error_of_its_own() -> None:
 def test_it_forgets_those_who_were_told_nothing_lately() -> None:
     latest = LatestUnread()
     for number in range(MAX_USERS + 10):
-        latest.admit([f"user {number}"], change(ONE, 1, 1, version=1))
+        user = cast("Client", SimpleNamespace(session={"user_id": number}))
+        latest.admit([user], change(ONE, 1, 1, version=1))
         latest.synced(uuid4(), 1, {})
     for version in range(MAX_CONVERSATIONS + 10):
         latest.admit([USER], change(f"conversation {version}", 1, 1, version=version))
     assert len(latest._told) == MAX_USERS
-    assert len(latest._told[USER].conversations) == MAX_CONVERSATIONS
+    assert len(latest._told[USER_ID].conversations) == MAX_CONVERSATIONS
 
 
 def test_what_may_be_older_than_something_forgotten_is_told_anew() -> None:

@@ -17,11 +17,11 @@ async def test_an_upgrade_keeps_the_session_and_the_order(node: Node) -> None:
     await websocket.send("2probe")
     assert await websocket.receive() == "3probe"
     assert await poll == ["6"]
-    node.server.emit_now("n", 1, [client.sid])
+    node.adapter.emit_now("n", 1, [client.sid])
     await asyncio.sleep(0.02)
-    node.server.emit_now("n", 2, [client.sid])
+    node.adapter.emit_now("n", 2, [client.sid])
     await websocket.send("5")
-    node.server.emit_now("n", 3, [client.sid])
+    node.adapter.emit_now("n", 3, [client.sid])
     assert [await websocket.receive() for _ in range(3)] == [f'42["n",{n}]' for n in (1, 2, 3)]
     assert node.counts.open == {"polling": 0, "websocket": 1}
     assert node.server.transport(client.sid) == "websocket"

@@ -37,13 +37,13 @@ async def test_a_connection_that_ends_between_two_polls_ends_no_session(node: No
     client = await node.polling()
     await client.connect()
     writer = await begin_poll(node, client)
-    node.server.emit_now("n", 1, [client.sid])
+    node.adapter.emit_now("n", 1, [client.sid])
     await asyncio.sleep(0.05)
     writer.close()
     await asyncio.sleep(POLL_GAP - 0.5)
     poll = asyncio.create_task(client.receive())
     await asyncio.sleep(1)
-    node.server.emit_now("n", 2, [client.sid])
+    node.adapter.emit_now("n", 2, [client.sid])
     assert await poll == ['42["n",2]']
 
 
@@ -51,13 +51,13 @@ async def test_a_client_that_goes_away_between_two_polls_has_gone_soon(node: Nod
     client = await node.polling()
     await client.connect()
     writer = await begin_poll(node, client)
-    node.server.emit_now("n", 1, [client.sid])
+    node.adapter.emit_now("n", 1, [client.sid])
     await asyncio.sleep(0.05)
     writer.close()
     await asyncio.sleep(POLL_GAP - 0.1)
-    assert node.server.eio.sockets
+    assert node.engine.sockets
     await asyncio.sleep(0.2)
-    assert not node.server.eio.sockets
+    assert not node.engine.sockets
     assert node.script.calls[-1] == ("disconnect", client.sid, "transport close")
 
 
@@ -65,9 +65,9 @@ async def test_the_end_of_a_connection_that_was_not_to_be_kept_says_nothing(node
     client = await node.polling()
     await client.connect()
     writer = await begin_poll(node, client, "Connection: close")
-    node.server.emit_now("n", 1, [client.sid])
+    node.adapter.emit_now("n", 1, [client.sid])
     await asyncio.sleep(POLL_GAP + 0.5)
-    assert node.server.eio.sockets
+    assert node.engine.sockets
     writer.close()
 
 
@@ -75,13 +75,13 @@ async def test_a_connection_that_serves_others_too_says_nothing_of_a_poll(node: 
     client = await node.polling()
     await client.connect()
     writer = await begin_poll(node, client)
-    node.server.emit_now("n", 1, [client.sid])
+    node.adapter.emit_now("n", 1, [client.sid])
     await asyncio.sleep(0.05)
     writer.write(b"OPTIONS /socket.io/ HTTP/1.1\r\nHost: x\r\n\r\n")
     await asyncio.sleep(0.05)
     writer.close()
     await asyncio.sleep(POLL_GAP + 0.5)
-    assert node.server.eio.sockets
+    assert node.engine.sockets
 
 
 async def test_who_upgrades_is_alive_without_a_poll(node: Node) -> None:

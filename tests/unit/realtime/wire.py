@@ -14,14 +14,20 @@ from typing import Any, Self
 
 import aiohttp
 import pytest
-import socketio  # type: ignore[import-untyped]
 import uvloop
 from aiohttp import web
 
+from chatserver.eio.server import Edge
+from chatserver.eio.session import EngineSocket
+from chatserver.http.compression import compress
 from chatserver.http.connections import ConnectionRunner, watch_connection
+from chatserver.realtime.namespace import ChatAnswers
+from chatserver.realtime.python_socketio import AsyncNamespace, AsyncServer, Manager
 from chatserver.realtime.raw import RawDoor
 from chatserver.settings import RealtimeSettings
-from chatserver.sio.server import ChatSocketServer
+from chatserver.sio.adapter import Adapter
+from chatserver.sio.client import Client
+from chatserver.sio.server import SocketServer
 
 SETTINGS = RealtimeSettings(
     ping_interval=5.0,
@@ -40,7 +46,7 @@ FRIEND = "http://friend.example"
 Handler = Callable[[str, list[Any]], Awaitable[Any]]
 
 
-class Script(socketio.AsyncNamespace):  # type: ignore[misc]
+class Script(AsyncNamespace):
     """A namespace that records every call and does what a test tells it to."""
 
     def __init__(self) -> None:
@@ -50,6 +56,12 @@ class Script(socketio.AsyncNamespace):  # type: ignore[misc]
         self.handlers: dict[str, Handler] = {}
         self.connecting: Callable[[str, Any], Awaitable[Any]] | None = None
         self.disconnecting: Callable[[str], Awaitable[None]] | None = None
+
+    async def trigger_event(self, event: str, *args: Any) -> Any:
+        if event in ("connect", "disconnect"):
+            return await super().trigger_event(event, *args)
+        sid, *rest = args
+        return await self.on_event(sid, event, rest)
 
     async def on_connect(self, sid: str, environ: Any, auth: Any) -> Any:
         self.environs.append(environ)
@@ -103,8 +115,11 @@ class Counts:
 class Node:
     """A server on a free port of the loopback, with clients for it."""
 
-    def __init__(self, server: ChatSocketServer, script: Script, counts: Counts) -> None:
+    def __init__(self, server: AsyncServer, script: Script, counts: Counts) -> None:
         self.server = server
+        self.sockets: SocketServer = server.sockets
+        self.engine = self.sockets.engine
+        self.adapter: Adapter = self.sockets.adapter
         self.script = script
         self.counts = counts
         self.port = 0
@@ -116,22 +131,28 @@ class Node:
 
     def held(self) -> dict[str, int]:
         """The sizes of everything that may hold something for a client."""
-        server, rooms, eio = self.server, self.server.rooms_index, self.server.eio
+        manager = self.server.manager
         return {
-            "sockets": len(eio.sockets),
-            "addresses": len(eio._addresses),
-            "unflushed": len(eio._unflushed),
-            "environ": len(server.environ),
-            "workers": len(server._workers),
-            "peers": len(rooms._peers),
-            "members": len(rooms._members),
-            "rooms": len(rooms.rooms),
-            "callbacks": len(rooms.callbacks),
-            "eio_to_sid": len(rooms.eio_to_sid),
-            "pending": len(rooms.pending_connect) + len(rooms.pending_disconnect),
-            "binary": len(server._binary_packet),
+            "sockets": len(self.engine.sockets),
+            "addresses": len(self.engine._addresses),
+            "unflushed": len(self.engine._unflushed),
+            "workers": len(self.sockets._workers),
+            "clients": len(self.adapter._clients),
+            "members": len(self.adapter._members),
+            "callbacks": len(manager.callbacks),
+            "library": len(manager.rooms) + len(self.server.environ),
             "open": sum(self.counts.open.values()),
         }
+
+    def socket_of(self, sid: str) -> EngineSocket:
+        client = self.adapter.get_client(sid)
+        assert client is not None
+        return client.socket
+
+    def environs(self) -> list[Any]:
+        """What is kept of the handshakes of all sockets."""
+        receivers = [socket.receiver for socket in self.engine.sockets.values()]
+        return [receiver.environ for receiver in receivers if isinstance(receiver, Client)]
 
     async def until_empty(self, within: float = 15.0) -> None:
         await until(lambda: not any(self.held().values()), within, lambda: str(self.held()))
@@ -354,19 +375,20 @@ def _address(request: web.Request) -> str:
 async def running_node(*, body_timeout: float = 1.0, **settings: Any) -> AsyncIterator[Node]:
     """A node with SETTINGS, but for `settings`; it is empty again when the test is over."""
     counts, script = Counts(), Script()
-    server = ChatSocketServer(
-        replace(SETTINGS, **settings),
-        body_timeout=body_timeout,
+    edge = Edge(
         origin_allowed=_is_friendly,
         counted_address=_address,
         watch_connection=watch_connection,
-        observer=counts,
+        body_timeout=body_timeout,
+        compress=compress,
     )
+    sockets = SocketServer(replace(SETTINGS, **settings), edge, ChatAnswers(), observer=counts)
+    server = AsyncServer(sockets, Manager())
     server.register_namespace(script)
     node = Node(server, script, counts)
     app = web.Application()
     server.attach(app)
-    RawDoor(server, takes_query_token=True).attach(app)
+    RawDoor(sockets, takes_query_token=True).attach(app)
     runner = ConnectionRunner(
         app,
         shutdown_timeout=1.0,

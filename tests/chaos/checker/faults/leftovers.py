@@ -4,6 +4,7 @@ import asyncio
 import os
 from typing import Any
 
+from chatserver.eio.websocket import WebSocket
 from chatserver.realtime.namespace import ChatNamespace
 from tests.chaos.checker.faults.planting import fault, patch
 
@@ -15,9 +16,9 @@ def leaking_sockets() -> None:
 
     async def connect_and_keep(self: ChatNamespace, sid: str, *arguments: Any) -> None:
         await connect(self, sid, *arguments)
-        peer = self._server.rooms_index.get_peer(sid)
-        if peer is not None and peer.socket.websocket is not None:
-            os.dup(peer.socket.websocket._transport.get_extra_info("socket").fileno())
+        client = self.server.sockets.adapter.get_client(sid)
+        if client is not None and isinstance(client.socket.transport, WebSocket):
+            os.dup(client.socket.transport._transport.get_extra_info("socket").fileno())
 
     patch(ChatNamespace, "on_connect", connect_and_keep)
 

@@ -12,7 +12,7 @@ from chatserver.models import Principal
 from chatserver.repositories import sync
 from chatserver.services.messages import Draft, MessageService, Sent
 from chatserver.services.sweeps import SweepService
-from chatserver.sio.cluster_adapter import SharedRooms
+from chatserver.sio.cluster_adapter import ClusterAdapter
 from tests.chaos.checker.faults.planting import every, fault, in_append, in_text, patch
 
 YEAR = 365 * 24 * 3600.0
@@ -70,13 +70,13 @@ def leases_for_ever() -> None:
 @fault(8, sign="it was not told that", nodes=3)
 def presence_stays_here() -> None:
     """That somebody came or went is told to the sockets of one node alone."""
-    emit = SharedRooms.emit_now
+    emit = ClusterAdapter.emit_now
 
-    def emit_some(self: SharedRooms, event: str, *arguments: Any, **options: Any) -> int:
+    def emit_some(self: ClusterAdapter, event: str, *arguments: Any, **options: Any) -> int:
         send = self.emit_local if event == "presence" else emit.__get__(self)
         return send(event, *arguments, **options)
 
-    patch(SharedRooms, "emit_now", emit_some)
+    patch(ClusterAdapter, "emit_now", emit_some)
 
 
 @fault(1, 2, nodes=3)

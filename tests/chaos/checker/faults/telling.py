@@ -38,7 +38,7 @@ def event_to_outsider() -> None:
     def leak(self: SocketPublisher, event: Event) -> list[Event]:
         if not isinstance(event, MessageSent) or not is_leaked():
             return [event]
-        rooms = self._server.rooms_index._members
+        rooms = self._adapter._members
         users = tuple(UUID(room[5:]) for room in rooms if room[:5] == "user:")
         return [replace(event, member_ids=(*event.member_ids, *users))]
 
