@@ -1,6 +1,6 @@
 """Events of clients on their way to the handlers that were registered as python-socketio does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from chatserver.sio.client import Client
@@ -9,15 +9,19 @@ from chatserver.sio.client import Client
 class Handlers:
     """The `sio.server.Application` whose handlers are those of a python-socketio server."""
 
-    def __init__(self, server: Any, refused: type[Exception]) -> None:
-        """`refused` is what a connect handler raises to refuse; it has `error_args`."""
+    def __init__(
+        self, server: Any, trigger: Callable[..., Awaitable[Any]], refused: type[Exception]
+    ) -> None:
+        """`trigger` runs the handler of an event of a namespace. `refused` is what a connect
+        handler raises to refuse; it has `error_args`."""
         self._server = server
+        self._trigger = trigger
         self._refused = refused
 
     async def connect(
         self, client: Client, auth: dict[str, Any] | None
     ) -> Mapping[str, Any] | None:
-        trigger, args = self._server._trigger_event, (client.sid, client.environ)
+        trigger, args = self._trigger, (client.sid, client.environ)
         try:
             try:
                 answer = await trigger("connect", "/", *args, auth)
@@ -37,7 +41,7 @@ class Handlers:
         if event in server.reserved_events:
             # No client's event may run what is called when one comes or goes.
             event = f"{event}: reserved"
-        answer = await server._trigger_event(event, "/", client.sid, *args)
+        answer = await self._trigger(event, "/", client.sid, *args)
         if answer is server.not_handled:
             return None
         if isinstance(answer, tuple):
@@ -45,7 +49,7 @@ class Handlers:
         return [] if answer is None else [answer]
 
     async def disconnect(self, client: Client, reason: str) -> None:
-        await self._server._trigger_event("disconnect", "/", client.sid, reason)
+        await self._trigger("disconnect", "/", client.sid, reason)
 
     def acknowledge(self, client: Client, ack_id: int, values: list[Any]) -> bool:
         is_expected: bool = self._server.manager.acknowledge(client, ack_id, values)

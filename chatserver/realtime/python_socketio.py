@@ -55,7 +55,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def __init__(self, sockets: SocketServer, client_manager: "Manager") -> None:
         self.sockets = sockets
-        sockets.application = Handlers(self, ConnectionRefusedError)
+        sockets.application = Handlers(self, self._trigger_event, ConnectionRefusedError)
         super().__init__(
             client_manager=client_manager,
             logger=logging.getLogger("socketio.server"),
