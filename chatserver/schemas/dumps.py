@@ -18,8 +18,10 @@ Dump = Callable[[Any], dict[str, Any]]
 def dump_function(schema: type[ma.Schema], *, for_orjson: bool = False) -> Dump:
     """A function that takes an object which has the schema's fields as attributes.
 
-    It returns what JSON knows; with `for_orjson` ids and times are left as they are, which
-    that writes faster. Raises TypeError for a field of a kind that is not in `_expression`.
+    It returns what JSON knows; with `for_orjson` its own ids and times are left as they are,
+    which that writes faster. Those of an object inside another are not: they may come from
+    the database, whose driver has a UUID that orjson does not know. Raises TypeError for a
+    field of a kind that is not in `_expression`.
     """
     scope: dict[str, Any] = {"timestamp": timestamp}
     members = (
@@ -49,7 +51,7 @@ def _expression(
             text = f"dict({value})"
         case fields.Nested():
             name = f"dump_{len(scope)}"
-            scope[name] = dump_function(type(field.schema), for_orjson=for_orjson)
+            scope[name] = dump_function(type(field.schema))
             text = f"{name}({value})"
         case fields.List():
             text = f"[{_expression(field.inner, 'each', scope, for_orjson)} for each in {value}]"

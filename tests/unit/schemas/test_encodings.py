@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.models import Message, MessageStatus, MessageType, SenderRole
+from chatserver.models import Message, MessageStatus, MessageType, SenderRole, User
 from chatserver.schemas import encodings
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.schemas.objects import dump_message
@@ -52,6 +52,18 @@ def test_any_message_is_encoded_as_it_is_dumped(
         message = replace(message, created_at=at, updated_at=at)
     encoded = orjson.dumps(MessageEncoder().encode(message))
     assert orjson.loads(encoded) == dump_message(message)
+
+
+class DriversUUID(UUID):
+    """As asyncpg makes them: orjson knows `UUID` alone."""
+
+
+def test_a_sender_who_was_looked_up_is_encoded() -> None:
+    sender = User(DriversUUID(int=1), "Ada", None, None)
+    at = SENT.created_at.replace(microsecond=1)
+    message = replace(SENT, created_at=at, updated_at=at, sender=sender)
+    encoded = orjson.loads(orjson.dumps(MessageEncoder().encode(message)))
+    assert encoded["sender"]["id"] == str(UUID(int=1))
 
 
 def test_the_second_of_two_gets_what_the_first_got() -> None:
