@@ -2,7 +2,7 @@
 
 A program of its own, so that it takes nothing from those who measure:
 `python -m tests.chaos.faults.abusers SPEC`, with a `Spec` as JSON, goes on for so many seconds,
-whatever it is told, and prints what came back, as JSON, too.
+whatever it is told (or until it was told and closed), and prints what came back, as JSON, too.
 """
 
 import asyncio
@@ -53,6 +53,8 @@ class Spec:
     lines: list[str]
     seconds: float
     connections: int
+    is_patient: bool = True
+    """Whether it goes on for all these seconds, or only until it was told and closed."""
     token: str = ""
     conversation: str = ""
     listings: list[str] = field(default_factory=list)
@@ -68,9 +70,16 @@ class Abuser:
 
     async def run(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.spec.seconds), asyncio.TaskGroup() as lines:
+            async with asyncio.timeout(self.spec.seconds) as time, asyncio.TaskGroup() as lines:
                 for name in self.spec.lines:
                     lines.create_task(LINES[name](self))
+                if not self.spec.is_patient:
+                    lines.create_task(self._end_when_closed(time))
+
+    async def _end_when_closed(self, time: asyncio.Timeout) -> None:
+        while not (self.heard["told"] and self.heard["closed"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        time.reschedule(asyncio.get_running_loop().time())
 
     # Over a socket
 
@@ -301,7 +310,8 @@ async def sockets_that_prove_nothing(abuser: Abuser) -> None:
 
 
 async def main(spec: Spec) -> None:
-    os.nice(19)  # the CPUs are there for the others
+    if spec.is_patient:
+        os.nice(19)  # the CPUs are there for the others, who are measured
     abuser = Abuser(spec)
     await abuser.run()
     print(json.dumps(abuser.heard))

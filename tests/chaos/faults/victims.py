@@ -44,6 +44,10 @@ class Victims:
         waits, self._waits = self._waits, []
         return waits
 
+    async def is_served(self) -> bool:
+        """Whether each kind of thing was done at least once since the last `take`."""
+        return {wait.what for wait in self._waits} == {*WHATS}
+
     async def chat(self, device: Device, chat_id: str) -> None:
         """Write and sync by turns, for ever."""
         answer = await device.call("sync", {})
