@@ -14,7 +14,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
+
+from aiohttp import ClientSession
 
 from bench.checkouts import known_settings
 from bench.databases import make_plain_database, make_product_database, plain_url
@@ -30,7 +33,7 @@ POOL_SIZE = 10
 ENDLESS = "100000000/minute"
 """What limits nobody, but is counted."""
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = 180.0
 STOP_TIMEOUT = 20.0
 
 
@@ -101,9 +104,20 @@ def product(checkout: Path = ROOT, **settings: str) -> Launch:
         async with running(
             [*command, "--port", str(port)], environment, port, log, checkout
         ) as pid:
+            await until_ready(port)
             yield Running(port, [pid])
 
     return launch
+
+
+async def until_ready(port: int) -> None:
+    """Until a node lets people in: its port is open a moment before."""
+    async with asyncio.timeout(START_TIMEOUT), ClientSession() as http:
+        while True:
+            async with http.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                    return
+            await asyncio.sleep(0.05)
 
 
 def peer(command: Callable[[], Sequence[str]]) -> Launch:

@@ -10,7 +10,6 @@ import pytest
 
 from tests.kit.clients import TIMEOUT
 from tests.kit.proxy import Proxy, running_proxy
-from tests.kit.stalls import again_after_a_stall
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -54,11 +53,10 @@ async def test_bytes_pass_and_a_half_closed_connection_stays_half_open(proxy: Pr
     assert proxy.accepted == 1
 
 
-@again_after_a_stall(0.5)
 async def test_a_delay_holds_for_each_piece_and_not_for_each_after_the_other(
     proxy: Proxy,
 ) -> None:
-    proxy.delay(0.3)
+    proxy.delay(1.5)
     async with client(proxy) as streams:
         started = time.monotonic()
         for number in range(20):
@@ -67,8 +65,8 @@ async def test_a_delay_holds_for_each_piece_and_not_for_each_after_the_other(
         assert [(await streams[0].readline()).strip() for _ in range(20)] == [
             b"[%d]" % number for number in range(20)
         ]
-        # After each other the pieces would take 6 s.
-        assert 0.7 <= time.monotonic() - started < 5
+        # After each other the pieces would take a minute.
+        assert 3 <= time.monotonic() - started < 30
 
 
 async def test_a_black_hole_holds_everything_until_it_is_healed(proxy: Proxy) -> None:
@@ -84,7 +82,6 @@ async def test_a_black_hole_holds_everything_until_it_is_healed(proxy: Proxy) ->
 
 
 @pytest.mark.parametrize("of_new", [True, False])
-@again_after_a_stall(0.05)
 async def test_answers_are_held_until_it_is_healed(proxy: Proxy, of_new: bool) -> None:
     async with client(proxy) as streams:
         assert await ask(streams, b"a") == b"[a]"

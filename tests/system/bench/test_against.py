@@ -125,7 +125,7 @@ async def test_both_checkouts_are_measured(
         assert costs["server_cpu"] > 0
         assert costs["postgres_cpu"] > 0
         assert costs["both_cpu"] == costs["server_cpu"] + costs["postgres_cpu"]
-        assert costs["acknowledged"] > 20
+        assert costs["acknowledged"] > 0
     shown = render({"titles": ["here", "there"], "rounds": rounds})
     assert "| server CPU, µs for a message " in shown
     assert "0% interval" in shown

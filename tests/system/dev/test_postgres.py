@@ -20,6 +20,7 @@ from chatserver.dev.directories import DataDirectory
 from chatserver.dev.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from chatserver.dev.processes import children_of, wait_ended
 from tests.kit.postgres import FAST, Databases, remove_abandoned, running_postgres
+from tests.kit.stalls import PATIENCE
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="about running as root")
 
@@ -141,7 +142,7 @@ def test_the_server_ends_with_a_process_that_is_killed(
     owner, server = start_owner(shared_dir, then="time.sleep(60)")
     owner.send_signal(ending)
     owner.wait()
-    assert wait_ended([server], timeout=15)
+    assert wait_ended([server], timeout=PATIENCE)
 
 
 def test_the_server_ends_with_a_process_that_forgets_it(shared_dir: Path) -> None:
@@ -268,7 +269,7 @@ def test_root_may_have_the_programs_below_a_closed_directory(tmp_path: Path) -> 
     assert Path(server.exe()).is_relative_to(closed)
     owner.kill()
     owner.wait()
-    assert wait_ended([server], timeout=15)
+    assert wait_ended([server], timeout=PATIENCE)
 
 
 @needs_root

@@ -11,6 +11,7 @@ import pytest
 
 from chatserver.dev.redis import EmbeddedRedis, EmbeddedRedisError, find_redis_server
 from tests.kit.redis import redis_client
+from tests.kit.stalls import PATIENCE
 
 
 async def test_it_starts_and_answers() -> None:
@@ -77,7 +78,7 @@ def test_it_ends_with_a_killed_owner() -> None:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
         owner.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     with pytest.raises(ProcessLookupError):

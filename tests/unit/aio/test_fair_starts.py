@@ -13,6 +13,7 @@ from chatserver.http.strangers import Strangers
 from chatserver.services.budgets import LITTLE, Budgets
 from chatserver.settings import Settings
 from chatserver.telemetry.metrics import Metrics
+from tests.kit.stalls import PATIENCE
 
 SETTINGS = Settings.load(
     "dev", {}, overrides={"database.url": "postgresql://", "jwt.secret": "of these tests alone"}
@@ -68,7 +69,7 @@ async def test_who_no_longer_waits_takes_no_turn() -> None:
     await asyncio.sleep(0)
     for task in waiting[:2]:
         task.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await waiting[2]
     assert len(starts) == 0
 
@@ -104,7 +105,7 @@ async def ask_at_once(port: int, path: str, begun: list[int]) -> None:
     try:
         for client in clients:
             client.sendall(request)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(begun) < 40:  # noqa: ASYNC110
                 await asyncio.sleep(0)
     finally:
