@@ -40,7 +40,7 @@ SOCKETIO = {"socketio", "engineio"}
 PRESENTATION = PACKAGE / "realtime" / "python_socketio.py"
 
 # The wiring and the commands may use everything, and nobody else uses them.
-TOP = {"__init__", "__main__", "app", "cli", "gauges", "serving", "dev"}
+TOP = {"__init__", "__main__", "app", "parts", "cli", "gauges", "serving", "dev"}
 
 EDGE_LIBRARIES = {
     *("aiohttp", "aiohttp_cors", "socketio", "engineio", "marshmallow", "webargs", "apispec"),
