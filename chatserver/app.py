@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Final
 
 from aiohttp import web
@@ -19,7 +19,6 @@ from chatserver.db.engine import Database, StatementRefused, create_engine, one_
 from chatserver.db.host import HostTables
 from chatserver.db.migrations import is_current
 from chatserver.errors import Unavailable
-from chatserver.gauges import Gauges
 from chatserver.http.connections import name_server
 from chatserver.parts import Parts
 from chatserver.realtime.python_socketio import SOCKETIO_CHANNEL, RedisManager
@@ -54,30 +53,13 @@ class Node(Parts):
     `app` is the aiohttp application that serves it, and closes it when it ends.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        host: HostTables,
-        database: Database,
-        backplane: Backplane,
-        metrics: Metrics,
-        closing: AsyncExitStack,
-    ) -> None:
-        super().__init__(settings, host, database, backplane, metrics, closing)
-        gauges = Gauges(
-            self.requests,
-            settings.database.pool_size,
-            self.readiness,
-            self.publisher,
-            self.revocations,
-            backplane,
-            self.manager,
-        )
-        metrics.on_scrape(partial(gauges.collect, metrics))
-        self.app = self._create_app()
-        self.internal_app = create_internal_app(metrics)
+    @cached_property
+    def internal_app(self) -> web.Application:
+        """What is served on the internal port."""
+        return create_internal_app(self.metrics)
 
-    def _create_app(self) -> web.Application:
+    @cached_property
+    def app(self) -> web.Application:
         app = web.Application(client_max_size=self.settings.server.max_body_bytes)
         app.middlewares.append(self.strangers.take_turn)
         setup_api(

@@ -11,6 +11,7 @@ from chatserver.backplane.backplanes import Backplane
 from chatserver.db.engine import Database
 from chatserver.db.host import HostTables
 from chatserver.eio.server import Edge
+from chatserver.gauges import Gauges
 from chatserver.http.compression import compress
 from chatserver.http.connections import watch_connection
 from chatserver.http.origins import OriginPolicy
@@ -76,6 +77,16 @@ class Parts:
         self._create_services()
         self._create_message_services()
         self._create_namespace()
+        gauges = Gauges(
+            self.requests,
+            pool.pool_size,
+            self.readiness,
+            self.publisher,
+            self.revocations,
+            backplane,
+            self.manager,
+        )
+        metrics.on_scrape(partial(gauges.collect, metrics))
 
     def _create_sockets(self) -> None:
         """The edge of sockets, and what both edges ask before they serve anybody."""

@@ -143,7 +143,7 @@ class Settings:
         for setting in known_settings().values():
             setting.check(getattr(getattr(self, setting.section), setting.key))
         for name in sections_by_name():
-            getattr(self, name).check(self.environment)
+            getattr(self, name).check(is_production=self.environment == "production")
 
 
 @cache

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
-from chatserver.settings.section import Environment, Section, SettingsError
+from chatserver.settings.section import Section, SettingsError
 
 NULL_ORIGIN: Final = "null"
 """How browsers name the origin of what has none: a sandboxed frame, a local file."""
@@ -26,7 +26,7 @@ _MAX_PORT: Final = 65535
 class CorsSettings(Section):
     origins: tuple[str, ...]
 
-    def check(self, _: Environment) -> None:
+    def check(self, *, is_production: bool) -> None:
         for origin in self.origins:
             check_origin(origin)
 

@@ -5,14 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from chatserver.settings.section import (
-    Environment,
-    PositiveFloat,
-    PositiveInt,
-    Secret,
-    Section,
-    SettingsError,
-)
+from chatserver.settings.section import PositiveFloat, PositiveInt, Secret, Section, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +15,7 @@ class DatabaseSettings(Section):
     pool_timeout: PositiveFloat
     statement_timeout: PositiveFloat
 
-    def check(self, _: Environment) -> None:
+    def check(self, *, is_production: bool) -> None:
         if not self.url:
             raise SettingsError(
                 "CHAT_DATABASE_URL is not set: the server needs a PostgreSQL database"

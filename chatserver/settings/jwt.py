@@ -4,14 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chatserver.settings.secret_strength import is_guessable
-from chatserver.settings.section import (
-    Environment,
-    PositiveFloat,
-    Secret,
-    Section,
-    SettingsError,
-    split_url,
-)
+from chatserver.settings.section import PositiveFloat, Secret, Section, SettingsError, split_url
 
 MIN_SECRET_BYTES: Final = 32
 
@@ -28,14 +21,14 @@ class JwtSettings(Section):
     jwks_refresh_interval: PositiveFloat
     jwks_overlap: float
 
-    def check(self, environment: Environment) -> None:
+    def check(self, *, is_production: bool) -> None:
         if not self.secret and not self.jwks_url:
             raise SettingsError(
                 "neither CHAT_JWT_SECRET nor CHAT_JWT_JWKS_URL is set: no token could be verified"
             )
         if self.jwks_url and split_url(self.jwks_url) is None:
             raise SettingsError("CHAT_JWT_JWKS_URL must look like https://host/path")
-        if environment == "dev":
+        if not is_production:
             return
         if self.secret and len(self.secret.encode()) < MIN_SECRET_BYTES:
             raise SettingsError(f"CHAT_JWT_SECRET is shorter than {MIN_SECRET_BYTES} bytes")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chatserver.settings.section import Environment, Section, SettingsError
+from chatserver.settings.section import Section, SettingsError
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -13,7 +13,7 @@ class LoggingSettings(Section):
     format: str
     messages: float
 
-    def check(self, _: Environment) -> None:
+    def check(self, *, is_production: bool) -> None:
         if self.level not in _LEVELS:
             raise SettingsError(f"logging.level must be one of {', '.join(_LEVELS)}")
         if self.format not in ("json", "console"):

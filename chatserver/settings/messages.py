@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chatserver.settings.section import Environment, PositiveInt, Section, SettingsError, split_url
+from chatserver.settings.section import PositiveInt, Section, SettingsError, split_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,7 @@ class MessageSettings(Section):
     edit_window: float
     media_origins: tuple[str, ...]
 
-    def check(self, _: Environment) -> None:
+    def check(self, *, is_production: bool) -> None:
         for prefix in self.media_origins:
             parts = split_url(prefix)
             if parts is None or not parts.path:

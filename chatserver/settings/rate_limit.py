@@ -4,7 +4,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-from chatserver.settings.section import Environment, Section, SettingsError
+from chatserver.settings.section import Section, SettingsError
 
 _RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day|[1-9]\d{0,3} (second|minute|hour|day)s)")
 
@@ -16,7 +16,7 @@ class RateLimitSettings(Section):
     user: str
     address: str
 
-    def check(self, _: Environment) -> None:
+    def check(self, *, is_production: bool) -> None:
         for key, limit in dataclasses.asdict(self).items():
             if limit and not _RATE.fullmatch(limit):
                 raise SettingsError(f"rate_limit.{key} must look like 60/minute, or be empty")

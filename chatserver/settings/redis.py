@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from chatserver.settings.section import Environment, Secret, Section, SettingsError
+from chatserver.settings.section import Secret, Section, SettingsError
 
 _SCHEMES = tuple(
     f"redis{tls}{kind}://" for tls in ("", "s") for kind in ("", "+sentinel", "+cluster")
@@ -17,7 +17,7 @@ class RedisSettings(Section):
     prefix: str
     external_emitters: bool
 
-    def check(self, _: Environment) -> None:
+    def check(self, *, is_production: bool) -> None:
         if self.url and not self.url.startswith(_SCHEMES):
             raise SettingsError(
                 "CHAT_REDIS_URL must begin with redis://, rediss://, redis+sentinel:// "

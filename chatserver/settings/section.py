@@ -58,7 +58,7 @@ class Section:
 
     __slots__ = ()
 
-    def check(self, environment: Environment) -> None:
+    def check(self, *, is_production: bool) -> None:
         """Refuse what would start and then fail, or start and be unsafe: SettingsError."""
 
 

@@ -5,13 +5,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
-from chatserver.settings.section import (
-    Environment,
-    PositiveFloat,
-    PositiveInt,
-    Section,
-    SettingsError,
-)
+from chatserver.settings.section import PositiveFloat, PositiveInt, Section, SettingsError
 
 MAX_PORT: Final = 65535
 BUILT_IN_PAGE: Final = "built-in"
@@ -37,7 +31,7 @@ class ServerSettings(Section):
     serve_docs: bool
     web_root: str
 
-    def check(self, _: Environment) -> None:
+    def check(self, *, is_production: bool) -> None:
         for key, port in (("port", self.port), ("internal_port", self.internal_port)):
             if port > MAX_PORT:
                 raise SettingsError(f"server.{key} must not be more than {MAX_PORT}")
