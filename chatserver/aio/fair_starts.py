@@ -10,46 +10,47 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Final
 
-PER_TURN: Final = 1
-"""Requests of one caller that begin in a turn."""
+WHOLE: Final = 4
+"""What the requests of one caller that begin in a turn may weigh together."""
 
 
 class FairStarts:
-    """Lets PER_TURN requests of each key begin in a turn of the loop, first come first served.
+    """Lets requests of each key that weigh WHOLE begin in a turn, first come first served.
 
     What has begun is not waited for: while one waits for the database, the next begins.
     """
 
     def __init__(self) -> None:
         self._begun: dict[Hashable, int] = {}  # in this turn
-        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+        self._waiting: dict[Hashable, deque[tuple[asyncio.Future[None], int]]] = {}
 
     def __len__(self) -> int:
         """How many keys have requests that wait."""
         return len(self._waiting)
 
-    async def wait(self, key: Hashable) -> None:
-        """Return in the turn in which the request may begin: at once where that is this one."""
+    async def wait(self, key: Hashable, weight: int = WHOLE) -> bool:
+        """Return in the turn in which the request may begin; whether that is a later one."""
         loop = asyncio.get_running_loop()
         begun = self._begun.get(key, 0)
-        if begun < PER_TURN and key not in self._waiting:
+        if begun + weight <= WHOLE and key not in self._waiting:
             if not self._begun and not self._waiting:
                 loop.call_soon(self._begin_turn)
-            self._begun[key] = begun + 1
-            return
+            self._begun[key] = begun + weight
+            return False
         place = loop.create_future()
-        self._waiting.setdefault(key, deque()).append(place)
+        self._waiting.setdefault(key, deque()).append((place, weight))
         await place
+        return True
 
     def _begin_turn(self) -> None:
         self._begun.clear()
         for key, places in list(self._waiting.items()):
             begun = 0
-            while places and begun < PER_TURN:
-                place = places.popleft()
+            while places and begun + places[0][1] <= WHOLE:
+                place, weight = places.popleft()
                 if not place.done():  # else whoever waited was cancelled
                     place.set_result(None)
-                    begun += 1
+                    begun += weight
             self._begun[key] = begun
             if not places:
                 del self._waiting[key]

@@ -40,7 +40,7 @@ class Strangers:
 
     @web.middleware
     async def take_turn(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Begin one request of an address in a turn of the event loop, while it spends much.
+        """Begin few requests of an address in a turn of the event loop (`Budgets`).
 
         Around everything but health checks, tokens or not: whoever shares the address
         waits for turns, which are short, and not for what has begun.

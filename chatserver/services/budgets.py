@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from chatserver.aio.caches import Cache
-from chatserver.aio.fair_starts import FairStarts
+from chatserver.aio.fair_starts import WHOLE, FairStarts
 from chatserver.backplane.buckets import Buckets, Refusal
 from chatserver.backplane.redis_ledger import RedisLedger
 from chatserver.errors import RateLimited
@@ -128,19 +128,19 @@ class Budgets:
         key = principal.user_id.int
         if self._users is None or self._users.spent_part(key) <= LITTLE:
             return False
-        await self._starts.wait(key)
-        return True
+        return await self._starts.wait(key)
 
     # Addresses
 
     async def start_unproven(self, address: str) -> bool:
-        """As `start`, for a request from an address, whatever it carries."""
+        """As `start`, for a request from an address, whatever it carries.
+
+        Of one that spends little a few begin in a turn.
+        """
         if self._addresses is None or not address:
             return False
-        if self._addresses.spent_part(address) <= LITTLE:
-            return False
-        await self._starts.wait(address)
-        return True
+        is_spending = self._addresses.spent_part(address) > LITTLE
+        return await self._starts.wait(address, WHOLE if is_spending else 1)
 
     def spend_unproven(self, address: str, cost: float) -> None:
         """Spend from the address' budget. Raises RateLimited where nothing is left."""
