@@ -23,6 +23,7 @@ from chatserver.eio.opening_handshake import accept
 from chatserver.eio.websocket import BINARY_MARK, CLOSE_GRACE, WebSocket, frame_payload, text_frame
 from chatserver.http.admissions import Admissions
 from chatserver.http.connections import ConnectionRunner
+from tests.kit.stalls import PATIENCE
 from tests.unit.realtime.test_frames import frame
 from tests.unit.realtime.wire import on_both_loops, running_node, until
 
@@ -63,16 +64,16 @@ class Client:
         self.writer = writer
 
     async def receive_head(self) -> bytes:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             return await self.reader.readuntil(b"\r\n\r\n")
 
     async def receive(self, size: int) -> bytes:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             return await self.reader.readexactly(size)
 
     async def rest(self) -> bytes:
         """All that comes until the server ends the connection."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             return await self.reader.read()
 
     def send(self, *frames: bytes) -> None:

@@ -28,6 +28,7 @@ from chatserver.settings import RealtimeSettings
 from chatserver.sio.adapter import Adapter
 from chatserver.sio.client import Client
 from chatserver.sio.server import SocketServer
+from tests.kit.stalls import PATIENCE
 
 SETTINGS = RealtimeSettings(
     ping_interval=5.0,
@@ -154,7 +155,7 @@ class Node:
         receivers = [socket.receiver for socket in self.engine.sockets.values()]
         return [receiver.environ for receiver in receivers if isinstance(receiver, Client)]
 
-    async def until_empty(self, within: float = 15.0) -> None:
+    async def until_empty(self, within: float = PATIENCE) -> None:
         await until(lambda: not any(self.held().values()), within, lambda: str(self.held()))
 
     # Clients
@@ -213,7 +214,7 @@ class WebSocketClient:
     async def send(self, packet: str) -> None:
         await self.ws.send_str(packet)
 
-    async def receive(self, within: float = 15.0) -> str:
+    async def receive(self, within: float = PATIENCE) -> str:
         """The next packet; "closed <code>" when the connection has ended."""
         async with asyncio.timeout(within):
             while True:
@@ -298,7 +299,7 @@ class RawClient:
         client = cls(sock)
         await client.send(connect)
         with suppress(TimeoutError, OSError):  # Some open one on a node that is in trouble.
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 answer = b""
                 while b"40{" not in answer and b"44{" not in answer:
                     received = await loop.sock_recv(sock, 4096)
@@ -316,10 +317,10 @@ class RawClient:
         await asyncio.get_running_loop().sock_sendall(self.sock, head + bytes(4) + data)
 
     async def was_closed(self) -> bool:
-        """Read until the end of the connection; whether there was one within 15 s."""
+        """Read until the end of the connection; whether there was one in time."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 while await loop.sock_recv(self.sock, 65536):
                     pass
         except ConnectionError:
@@ -333,7 +334,7 @@ class RawClient:
 
 
 async def until(
-    condition: Callable[[], bool], within: float = 15.0, describe: Callable[[], str] = str
+    condition: Callable[[], bool], within: float = PATIENCE, describe: Callable[[], str] = str
 ) -> None:
     """Wait until `condition` holds; fails after `within` seconds."""
     deadline = asyncio.get_running_loop().time() + within
