@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +21,9 @@ from chatserver.repositories.users import OwnedListing
 from chatserver.services.access import access_conversation, note_access
 from chatserver.services.presence import PresenceService
 from chatserver.services.senders import SenderService
+
+VISITOR: Final = UUID(int=0)
+"""Stands for any viewer who takes no part: they all see the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +198,12 @@ class ConversationService:
                 is_client=principal.user_id == membership.client_user_id,
                 archived=archived,
             )
-            views = await self._view(connection, conversation_id, (principal.user_id,))
+            viewers = (principal.user_id, VISITOR)
+            views = await self._view(connection, conversation_id, viewers)
         if is_changed:
-            self._publisher.publish(ConversationChanged(await self._with_presence(views)))
+            views = await self._with_presence(views)
+            visitors_view = views.pop(VISITOR)
+            self._publisher.publish(ConversationChanged(views, visitors_view))
 
     async def _view(
         self, connection: AsyncConnection, conversation_id: UUID, viewers: Sequence[UUID]

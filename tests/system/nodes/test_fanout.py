@@ -46,6 +46,53 @@ async def test_a_message_reaches_every_device_on_every_node_once(town: Town) -> 
     await second.close()
 
 
+async def test_an_admin_who_joined_hears_once_all_that_happens(town: Town) -> None:
+    """On whichever node, also on one where nobody of the conversation is."""
+    talk, (rest, _) = {"conversation_id": town.chat.id}, town.rests
+    admin = await add_person(town.nodes[0].database_url, Role.ADMIN)
+    desks = [await town.device(node, admin) for node in (0, 1)]
+    lurker = await town.device(1, admin)
+    for desk in (*desks, town.tenant):
+        assert (await desk.call("join", talk))["ok"]
+    await town.landlord.close()
+    sent = (await town.tenant.call("message", {**talk, "content": "hello"}))["message"]
+    same = {"message_id": sent["id"]}
+    for event, payload in (
+        ("typing", {**talk, "is_typing": True}),
+        ("edit", {**same, "content": "x"}),
+    ):
+        assert (await town.tenant.call(event, payload))["ok"]
+    assert (
+        await rest.call("PATCH", f"messages/{sent['id']}/read", town.chat.landlord)
+    ).status == 200
+    assert (await town.tenant.call("delete", same))["ok"]
+    assert (
+        await rest.call("PATCH", f"conversations/{town.chat.id}/archive", town.chat.tenant)
+    ).status == 200
+    assert (await desks[0].call("message", {**talk, "content": "from the host"}))["ok"]
+    happened = [
+        *("message", "message_updated", "read_receipt", "message_deleted"),
+        *("conversation", "message"),
+    ]
+    for device in (*desks, town.tenant):
+        await device.heard("message", 2)
+    others = {"typing", "presence", "unread"}
+    for device in (*desks, town.tenant):
+        events = [each for each in device.events if each[0] not in others]
+        assert [name for name, _ in events] == happened
+        assert [each["rev"] for _, each in events] == sorted(each["rev"] for _, each in events)
+    for desk in desks:
+        assert [each["user_id"] for each in desk.of("typing")] == [str(town.chat.tenant.id)]
+        assert desk.of("unread") == []
+        assert (await desk.call("leave", talk))["ok"]
+    await town.send("last")
+    await town.tenant.heard("message", 3)
+    await asyncio.sleep(0.2)
+    assert [len(desk.of("message")) for desk in (*desks, lurker)] == [2, 2, 0]
+    for desk in (*desks, lurker):
+        await desk.close()
+
+
 async def test_a_raw_websocket_hears_what_other_nodes_send_in_its_own_words(town: Town) -> None:
     address = town.nodes[1].base_url
     raw = await RawDevice.open(town.http, address, town.chat, town.chat.landlord)
