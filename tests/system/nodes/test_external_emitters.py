@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 import socketio  # type: ignore[import-untyped]
+from structlog.testing import capture_logs
 
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.realtime.external import RESERVED
@@ -44,6 +45,31 @@ async def test_pythons_own_emitter_reaches_the_sockets_of_every_node_where_it_ma
             await eventually(lambda node=node: not_obeyed(closed_town, node) == 2)  # type: ignore[misc]
         assert closed_town.tenant.of("offer") == closed_town.landlord.of("offer") == []
     await emitter.redis.aclose()
+
+
+async def test_a_callback_in_another_program_is_refused_and_said_so(
+    open_town: Town, redis: EmbeddedRedis
+) -> None:
+    """By the library where it only writes, and here where it would listen, too."""
+    room = f"user:{open_town.chat.landlord.id}"
+    writer = socketio.AsyncRedisManager(redis.url, channel=CHANNEL, write_only=True)
+    with pytest.raises(RuntimeError, match="context of a server"):
+        await writer.emit("offer", {"price": 1}, room=room, callback=print)
+    foreign = socketio.AsyncServer(client_manager=socketio.AsyncRedisManager(redis.url, CHANNEL))
+    with capture_logs() as logs:
+        await foreign.emit("offer", {"price": 2}, room=room, callback=print)
+        await foreign.emit("offer", {"price": 3}, room=room, namespace="/other")
+        await foreign.emit("offer", b"binary", room=room)
+        for node in (0, 1):
+            await eventually(lambda node=node: not_obeyed(open_town, node) == 3)  # type: ignore[misc]
+    reasons = [log["reason"] for log in logs if log["event"] == "external_emit_refused"]
+    assert sorted(set(reasons)) == [
+        "no acknowledgement is sent to other programs",
+        "the data is not JSON for the namespace /",
+    ]
+    await foreign.emit("offer", {"price": 4}, room=room)
+    assert await open_town.landlord.heard("offer") == [{"price": 4}]
+    await foreign.manager.redis.aclose()
 
 
 async def test_no_other_program_speaks_for_the_server_or_commands_it(

@@ -76,7 +76,7 @@ async def test_an_admin_who_joined_hears_once_all_that_happens(town: Town) -> No
     ]
     for device in (*desks, town.tenant):
         await device.heard("message", 2)
-    others = {"typing", "presence", "unread"}
+    others = {"typing", "presence", "unread", "head"}
     for device in (*desks, town.tenant):
         events = [each for each in device.events if each[0] not in others]
         assert [name for name, _ in events] == happened

@@ -23,7 +23,12 @@ from chatserver.models import (
     User,
 )
 from chatserver.realtime.publisher import BURST, SocketPublisher
-from chatserver.realtime.room_names import conversation_room, presence_room, user_room
+from chatserver.realtime.room_names import (
+    conversation_room,
+    presence_room,
+    privileged_room,
+    user_room,
+)
 from chatserver.schemas.encodings import MessageEncoder
 from chatserver.schemas.objects import dump_conversation, dump_message
 from chatserver.telemetry.metrics import Metrics
@@ -222,6 +227,45 @@ async def test_typing_reaches_the_room_but_no_socket_of_the_one_who_types(
     }  # fmt: skip
     assert heard.pop("desk") == [("typing", payload)]
     assert not any(heard.values())
+
+
+async def test_a_visitor_who_joined_hears_what_happens_once_and_nobodys_counters(
+    audience: Audience,
+) -> None:
+    """So does one who takes part, too; whom the change does not name hears no typing."""
+    visit = conversation_room(CHAT), privileged_room(CHAT)
+    await audience.seat("visitor", uuid4(), *visit)
+    await audience.seat("privileged desk", LANDLORD, *visit)
+    for event in (
+        events.MessageSent(message(), BOTH),
+        events.MessageUpdated(message(), BOTH),
+        events.MessageDeleted(message(), BOTH),
+        events.DeliveryReceipt(CHAT, UUID(int=1), 3, LANDLORD, NOW, 9, BOTH),
+        events.ReadReceipt(CHAT, UUID(int=1), 3, LANDLORD, NOW, 9, BOTH),
+        events.HeadMoved(CHAT, 3, 9, BOTH),
+        events.HeadMoved(CHAT, 3, 9, BOTH, is_local=True),
+        events.ConversationChanged({LANDLORD: view(4)}, view(0)),
+        events.TypingChanged(CHAT, TENANT, True, NOW, member_ids=(TENANT,)),
+        events.TypingChanged(CHAT, TENANT, True, NOW, member_ids=BOTH),
+    ):
+        audience.publisher.publish(event)
+    audience.publisher.publish(events.UnreadChanged(TENANT, CHAT, 2, 5, version=1))
+    heard = await audience.heard()
+    happened = [
+        *("message", "message_updated", "message_deleted", "delivery_receipt", "read_receipt"),
+        *("head", "head"),
+    ]
+    names = {device: [name for name, _ in told] for device, told in heard.items()}
+    assert names == {
+        "phone": [*happened, "unread"],
+        "laptop": [*happened, "unread"],
+        "desk": [*happened, "conversation", "typing"],
+        "privileged desk": [*happened, "conversation", "typing", "typing"],
+        "visitor": [*happened, "conversation", "typing", "typing"],
+        "stranger": [],
+    }
+    assert dict(heard["visitor"])["conversation"] == dump_conversation(view(0))
+    assert dict(heard["privileged desk"])["conversation"] == dump_conversation(view(4))
 
 
 async def test_presence_reaches_those_who_are_in_a_room_with_the_user(audience: Audience) -> None:
