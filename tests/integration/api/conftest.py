@@ -26,13 +26,21 @@ def patient_readiness() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def start(database_url: str) -> AsyncIterator[Start]:
-    """Starts a node; arguments are settings, as `section__key=value`."""
+    """Gives new people on a node with these settings (`section__key=value`).
+
+    The module's tests share the node, and its database with all its other nodes.
+    """
+    nodes: dict[str, Rest] = {}
     async with AsyncExitStack() as stack:
 
         async def start_one(**overrides: Any) -> Rest:
-            return await stack.enter_async_context(running_rest(database_url, **overrides))
+            name = repr(overrides)
+            if name not in nodes:
+                running = running_rest(database_url, **overrides)
+                nodes[name] = await stack.enter_async_context(running)
+            return await nodes[name].with_new_people()
 
         yield start_one
 
@@ -40,6 +48,13 @@ async def start(database_url: str) -> AsyncIterator[Start]:
 @pytest.fixture
 async def rest(start: Start) -> Rest:
     return await start()
+
+
+@pytest.fixture
+async def own_rest(own_database_url: str) -> AsyncIterator[Rest]:
+    """A node and a database of this test alone, which may break or measure them."""
+    async with running_rest(own_database_url) as rest:
+        yield rest
 
 
 class Log:

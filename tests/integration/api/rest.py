@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import orjson
@@ -13,13 +14,12 @@ from sqlalchemy import text
 
 from chatserver.app import Node, create_node
 from chatserver.auth.tokens import issue
-from chatserver.dev.demo import DEMO_LISTINGS, LANDLORD, TENANT, DemoUser, load_demo
+from chatserver.dev.demo import DEMO_LISTINGS, LANDLORD, SECOND_TENANT, TENANT, DemoUser, load_demo
 from chatserver.http.connections import ConnectionRunner
 from chatserver.http.problems import MEDIA_TYPE, TYPE_PREFIX
 from chatserver.models import Role
 from tests.kit.services import settings_for
 
-LISTING = str(DEMO_LISTINGS[0].id)
 API = "/api/chat"
 
 
@@ -69,14 +69,27 @@ class Reply:
 
 
 class Rest:
-    """Calls one node; the tenant of the demo data unless `user` says otherwise."""
+    """Calls one node; the tenant unless `user` says otherwise.
+
+    `tenant`, `landlord` and `stranger` have met nobody yet, and `listing` is the landlord's.
+    """
 
     def __init__(self, node: Node, session: ClientSession, host: str, port: int) -> None:
         self.node = node
         self.host = host
         self.port = port
         self.origin = f"http://{host}:{port}"
+        self.tenant, self.landlord, self.stranger = TENANT, LANDLORD, SECOND_TENANT
+        self.listing = str(DEMO_LISTINGS[0].id)
         self._session = session
+
+    async def with_new_people(self) -> "Rest":
+        """A client of the same node for people whom nobody knows."""
+        other = copy(self)
+        other.tenant, other.stranger = await self.add_user(), await self.add_user()
+        other.landlord = await self.add_user(Role.OWNER)
+        other.listing = await other.add_listing()
+        return other
 
     def token(self, user: DemoUser) -> str:
         return issue(self.node.settings.jwt.secret, user.id, user.role, 600)
@@ -86,12 +99,13 @@ class Rest:
         method: str,
         path: str,
         *,
-        user: DemoUser | None = TENANT,
+        user: DemoUser | Literal["tenant"] | None = "tenant",
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Reply:
         """`user` None sends no token."""
-        sent = {} if user is None else {"Authorization": f"Bearer {self.token(user)}"}
+        caller = self.tenant if user == "tenant" else user
+        sent = {} if caller is None else {"Authorization": f"Bearer {self.token(caller)}"}
         sent |= headers or {}
         async with self._session.request(method, path, headers=sent, **options) as response:
             return Reply(response.status, response.headers, await response.read())
@@ -108,9 +122,10 @@ class Rest:
     async def delete(self, path: str, **options: Any) -> Reply:
         return await self.call("DELETE", path, **options)
 
-    async def open(self, listing: str = LISTING, **options: Any) -> str:
-        """The path of the caller's conversation about a listing."""
-        reply = await self.post(f"{API}/conversations", {"listing_id": listing}, **options)
+    async def open(self, listing: str | None = None, **options: Any) -> str:
+        """The path of the caller's conversation about a listing, of the landlord's."""
+        body = {"listing_id": listing or self.listing}
+        reply = await self.post(f"{API}/conversations", body, **options)
         assert reply.status in (200, 201)
         return f"{API}/conversations/{reply.json['id']}"
 
@@ -128,12 +143,13 @@ class Rest:
         await self.sql("INSERT INTO core.users (id) VALUES (:id)", id=user.id)
         return user
 
-    async def add_listing(self, owner: DemoUser = LANDLORD) -> str:
+    async def add_listing(self) -> str:
+        """Another one of the landlord's."""
         listing_id = uuid4()
         await self.sql(
             "INSERT INTO core.listings (id, owner_user_id) VALUES (:id, :owner)",
             id=listing_id,
-            owner=owner.id,
+            owner=self.landlord.id,
         )
         return str(listing_id)
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.integration.api.conftest import Log, Start
+from tests.integration.api.conftest import Log
 from tests.integration.api.rest import API, Rest
 from tests.system.config.test_alerts import ALARMS, CASES, MINUTES, expected, run_promtool
 
@@ -60,9 +60,9 @@ def fires(names: set[str], series: dict[str, str]) -> dict[str, Any]:
 
 
 async def test_a_node_that_serves_sets_off_none_and_a_broken_one_those_of_its_cause(
-    log: Log, start: Start, tmp_path: Path
+    log: Log, own_rest: Rest, tmp_path: Path
 ) -> None:
-    rest = await start()
+    rest = own_rest
     conversation = await rest.open()
     assert (await rest.get("/readyz", user=None)).status == 200
     started = await scrape(rest)

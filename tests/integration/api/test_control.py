@@ -2,12 +2,13 @@
 
 import time
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
 
 from chatserver.auth.tokens import issue
-from chatserver.dev.demo import ADMIN, AGENT, LANDLORD, SECOND_TENANT, SERVICE, TENANT, DemoUser
+from chatserver.dev.demo import ADMIN, AGENT, LANDLORD, SERVICE, TENANT, DemoUser
 from chatserver.errors import Unauthorized
 from tests.integration.api.rest import API, Reply, Rest, unknown_id
 
@@ -40,47 +41,49 @@ def told(reply: Reply) -> dict[str, Any]:
 async def test_a_revoked_token_is_refused_with_the_one_answer_to_bad_tokens(
     rest: Rest, user: DemoUser
 ) -> None:
-    assert (await ask(rest, TENANT, "it")).status == 200
-    reply = await rest.post(REVOCATIONS, REVOKE, user=user)
+    it = str(uuid4())
+    assert (await ask(rest, rest.tenant, it)).status == 200
+    reply = await rest.post(REVOCATIONS, {"jti": it}, user=user)
     assert reply.status == 201
     assert reply.headers["Location"] == f"{REVOCATIONS}/{reply.json['id']}"
     assert (reply.json["jti"], reply.json["user_id"], reply.json["expires_at"]) == (
-        "it",
+        it,
         None,
         None,
     )
-    refused = await ask(rest, TENANT, "it")
+    refused = await ask(rest, rest.tenant, it)
     assert refused.outcome == (401, Unauthorized.code)
     assert told(refused) == told(await nonsense(rest))
     assert refused.headers["WWW-Authenticate"] == "Bearer"
-    assert (await ask(rest, TENANT, "another")).status == 200
+    assert (await ask(rest, rest.tenant, "another")).status == 200
 
 
 async def test_a_repeat_answers_the_first(rest: Rest) -> None:
-    first = await rest.post(REVOCATIONS, REVOKE, user=ADMIN)
-    again = await rest.post(REVOCATIONS, {"jti": "it", "user_id": None}, user=ADMIN)
+    revoke = {"jti": str(uuid4())}
+    first = await rest.post(REVOCATIONS, revoke, user=ADMIN)
+    again = await rest.post(REVOCATIONS, revoke | {"user_id": None}, user=ADMIN)
     assert (again.status, again.json) == (200, first.json)
     assert "Location" not in again.headers
 
 
 async def test_a_revoked_user_needs_a_token_from_after_it(rest: Rest) -> None:
-    reply = await rest.post(REVOCATIONS, {"user_id": str(TENANT.id)}, user=SERVICE)
-    assert (reply.status, reply.json["user_id"]) == (201, str(TENANT.id))
-    assert (await ask(rest, TENANT, None)).outcome == (401, "unauthorized")
-    assert (await ask(rest, LANDLORD, None)).status == 200
+    reply = await rest.post(REVOCATIONS, {"user_id": str(rest.tenant.id)}, user=SERVICE)
+    assert (reply.status, reply.json["user_id"]) == (201, str(rest.tenant.id))
+    assert (await ask(rest, rest.tenant, None)).outcome == (401, "unauthorized")
+    assert (await ask(rest, rest.landlord, None)).status == 200
     now = int(time.time())
-    claims = {"sub": str(TENANT.id), "exp": now + 7200, "iat": now + 3600}
+    claims = {"sub": str(rest.tenant.id), "exp": now + 7200, "iat": now + 3600}
     later = jwt.encode(claims, rest.node.settings.jwt.secret, "HS256")
     headers = {"Authorization": f"Bearer {later}"}
     assert (await rest.get(COUNT, user=None, headers=headers)).status == 200
 
 
 async def test_a_revocation_can_be_lifted_once(rest: Rest) -> None:
-    reply = await rest.post(REVOCATIONS, {"user_id": str(TENANT.id)}, user=ADMIN)
+    reply = await rest.post(REVOCATIONS, {"user_id": str(rest.tenant.id)}, user=ADMIN)
     path = f"{REVOCATIONS}/{reply.json['id']}"
     lifted = await rest.delete(path, user=ADMIN)
     assert (lifted.status, lifted.content) == (204, b"")
-    assert (await ask(rest, TENANT, None)).status == 200
+    assert (await ask(rest, rest.tenant, None)).status == 200
     for gone in (path, f"{REVOCATIONS}/{unknown_id()}", f"{REVOCATIONS}/it"):
         assert (await rest.delete(gone, user=ADMIN)).outcome == (404, "not_found")
 
@@ -92,7 +95,7 @@ async def test_others_may_neither_revoke_nor_lift_nor_announce(rest: Rest, user:
         assert (await rest.delete(path, user=user)).outcome == (403, "forbidden")
     for path, body in ((REVOCATIONS, REVOKE), (NOTICES, NOTICE)):
         assert (await rest.post(path, body, user=user)).outcome == (403, "forbidden")
-    assert (await ask(rest, TENANT, "it")).status == 401
+    assert (await ask(rest, rest.tenant, "it")).status == 401
 
 
 @each_route
@@ -128,17 +131,17 @@ async def test_a_bad_revocation_is_refused_and_names_its_fields(
 
 
 async def test_the_end_may_be_any_time_to_come(rest: Rest) -> None:
-    end = "9999-12-31T23:59:59.999999Z"
-    reply = await rest.post(REVOCATIONS, REVOKE | {"expires_at": end}, user=ADMIN)
+    it, end = str(uuid4()), "9999-12-31T23:59:59.999999Z"
+    reply = await rest.post(REVOCATIONS, {"jti": it, "expires_at": end}, user=ADMIN)
     assert (reply.status, reply.json["expires_at"]) == (201, end)
-    assert (await ask(rest, TENANT, "it")).status == 401
+    assert (await ask(rest, rest.tenant, it)).status == 401
 
 
 # Notices
 
 
 async def test_a_notice_is_accepted(rest: Rest) -> None:
-    for extra in ({}, {"data": None, "user_ids": None}, {"user_ids": [str(SECOND_TENANT.id)]}):
+    for extra in ({}, {"data": None, "user_ids": None}, {"user_ids": [str(rest.stranger.id)]}):
         reply = await rest.post(NOTICES, NOTICE | extra, user=SERVICE)
         assert (reply.status, reply.json) == (202, {"status": "accepted"})
 

@@ -5,31 +5,31 @@ from typing import Any
 
 import pytest
 
-from chatserver.dev.demo import ADMIN, DEMO_LISTINGS, LANDLORD, SECOND_TENANT, SERVICE, TENANT
-from tests.integration.api.rest import API, LISTING, Rest, follow, unknown_id, without_request_id
+from chatserver.dev.demo import ADMIN, SERVICE
+from tests.integration.api.rest import API, Rest, follow, unknown_id, without_request_id
 
 CONVERSATIONS = f"{API}/conversations"
 
 
 async def test_opening_one_answers_201_and_where_it_is(rest: Rest) -> None:
-    reply = await rest.post(CONVERSATIONS, {"listing_id": LISTING})
+    reply = await rest.post(CONVERSATIONS, {"listing_id": rest.listing})
     assert reply.status == 201
-    assert reply.json["client_user_id"] == str(TENANT.id)
-    assert reply.json["owner_user_id"] == str(LANDLORD.id)
+    assert reply.json["client_user_id"] == str(rest.tenant.id)
+    assert reply.json["owner_user_id"] == str(rest.landlord.id)
     assert reply.headers["Location"] == f"{CONVERSATIONS}/{reply.json['id']}"
     assert (await rest.get(reply.headers["Location"])).json == reply.json
 
 
 async def test_opening_it_again_answers_200_with_the_same(rest: Rest) -> None:
-    first = await rest.post(CONVERSATIONS, {"listing_id": LISTING})
-    again = await rest.post(CONVERSATIONS, {"listing_id": LISTING})
+    first = await rest.post(CONVERSATIONS, {"listing_id": rest.listing})
+    again = await rest.post(CONVERSATIONS, {"listing_id": rest.listing})
     assert (again.status, again.json) == (200, first.json)
     assert "Location" not in again.headers
 
 
 async def test_opening_it_in_parallel_makes_one(rest: Rest) -> None:
     replies = await asyncio.gather(
-        *(rest.post(CONVERSATIONS, {"listing_id": LISTING}) for _ in range(10))
+        *(rest.post(CONVERSATIONS, {"listing_id": rest.listing}) for _ in range(10))
     )
     assert sorted(reply.status for reply in replies) == [200] * 9 + [201]
     assert len({reply.json["id"] for reply in replies}) == 1
@@ -41,7 +41,7 @@ async def test_an_unknown_listing_is_not_found(rest: Rest) -> None:
 
 
 async def test_ones_own_listing_is_a_conflict(rest: Rest) -> None:
-    reply = await rest.post(CONVERSATIONS, {"listing_id": LISTING}, user=LANDLORD)
+    reply = await rest.post(CONVERSATIONS, {"listing_id": rest.listing}, user=rest.landlord)
     assert reply.outcome == (409, "own_listing")
 
 
@@ -51,7 +51,7 @@ async def test_a_listing_must_be_named_by_its_id(rest: Rest, body: dict[str, Any
 
 
 async def test_the_list_has_the_latest_activity_first(rest: Rest) -> None:
-    first, second, third = [await rest.open(str(listing.id)) for listing in DEMO_LISTINGS[:3]]
+    first, second, third = [await rest.open(await rest.add_listing()) for _ in range(3)]
     await rest.send(first)
     listed = (await rest.get(CONVERSATIONS)).json
     assert [f"{CONVERSATIONS}/{item['id']}" for item in listed] == [first, third, second]
@@ -94,7 +94,7 @@ async def test_archiving_hides_it_on_the_callers_side_alone(rest: Rest, body: An
     assert (reply.status, reply.json) == (200, {"status": "success"})
     assert (await rest.get(CONVERSATIONS)).json == []
     assert len((await rest.get(f"{CONVERSATIONS}?archived=true")).json) == 1
-    assert len((await rest.get(CONVERSATIONS, user=LANDLORD)).json) == 1
+    assert len((await rest.get(CONVERSATIONS, user=rest.landlord)).json) == 1
 
 
 async def test_an_archived_one_comes_back_when_told_or_by_a_new_message(rest: Rest) -> None:
@@ -103,7 +103,7 @@ async def test_an_archived_one_comes_back_when_told_or_by_a_new_message(rest: Re
     await rest.patch(f"{conversation}/archive", {"archived": False})
     assert len((await rest.get(CONVERSATIONS)).json) == 1
     await rest.patch(f"{conversation}/archive")
-    await rest.send(conversation, user=LANDLORD)
+    await rest.send(conversation, user=rest.landlord)
     assert len((await rest.get(CONVERSATIONS)).json) == 1
 
 
@@ -126,7 +126,7 @@ async def test_a_strangers_answer_is_that_of_what_does_not_exist(
     rest: Rest, method: str, path: str
 ) -> None:
     conversation = await rest.open()
-    theirs = await rest.call(method, conversation + path, user=SECOND_TENANT)
-    nothing = await rest.call(method, f"{CONVERSATIONS}/{unknown_id()}{path}", user=SECOND_TENANT)
+    theirs = await rest.call(method, conversation + path, user=rest.stranger)
+    nothing = await rest.call(method, f"{CONVERSATIONS}/{unknown_id()}{path}", user=rest.stranger)
     assert theirs.outcome == nothing.outcome == (404, "not_found")
     assert without_request_id(theirs) == without_request_id(nothing)

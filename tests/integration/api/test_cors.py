@@ -3,7 +3,7 @@
 import pytest
 
 from tests.integration.api.conftest import Start
-from tests.integration.api.rest import API, LISTING, Reply, Rest
+from tests.integration.api.rest import API, Reply, Rest
 
 PARTNER = "https://www.partner.example"
 PATH = f"{API}/conversations"
@@ -108,7 +108,7 @@ async def test_pages_of_other_origins_are_refused_and_change_nothing(
 ) -> None:
     rest = await start(cors__origins=(PARTNER,))
     headers = {"Origin": origin}
-    reply = await rest.post(PATH, {"listing_id": LISTING}, headers=headers)
+    reply = await rest.post(PATH, {"listing_id": rest.listing}, headers=headers)
     preflight = await rest.call(
         "OPTIONS", PATH, user=None, headers={**headers, "Access-Control-Request-Method": "POST"}
     )

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from chatserver.dev.demo import ADMIN, LANDLORD, SECOND_TENANT, SERVICE, TENANT
+from chatserver.dev.demo import ADMIN, LANDLORD, SERVICE
 from tests.integration.api.conftest import Start
 from tests.integration.api.rest import API, Rest, follow, unknown_id, without_request_id
 
@@ -21,8 +21,8 @@ async def test_sending_answers_201_with_the_stored_message(rest: Rest) -> None:
     assert reply.status == 201
     message = reply.json
     assert (message["seq"], message["content"], message["status"]) == (1, "hello", "sent")
-    assert (message["sender_id"], message["client_msg_id"]) == (str(TENANT.id), key)
-    assert (await rest.get(f"{conversation}/messages", user=LANDLORD)).json == [message]
+    assert (message["sender_id"], message["client_msg_id"]) == (str(rest.tenant.id), key)
+    assert (await rest.get(f"{conversation}/messages", user=rest.landlord)).json == [message]
 
 
 @pytest.mark.parametrize("header", ["{}", '"{}"'])
@@ -43,7 +43,10 @@ async def test_a_repeated_key_finds_the_first_message_though_the_databases_clock
     rest: Rest,
 ) -> None:
     conversation = await rest.open()
-    await rest.sql("UPDATE chat.conversations SET last_message_at = now() + interval '3 days'")
+    await rest.sql(
+        "UPDATE chat.conversations SET last_message_at = now() + interval '3 days' WHERE id = :id",
+        id=conversation.rpartition("/")[2],
+    )
     body = {"content": "hello", "client_msg_id": str(uuid4())}
     first = await rest.post(f"{conversation}/messages", body)
     again = await rest.post(f"{conversation}/messages", body)
@@ -134,7 +137,10 @@ async def test_system_messages_are_for_the_host_application(rest: Rest) -> None:
 async def test_a_closed_conversation_takes_nothing(rest: Rest) -> None:
     conversation = await rest.open()
     message = f"{API}/messages/{(await rest.send(conversation))['id']}"
-    await rest.sql("UPDATE chat.conversations SET is_active = false")
+    await rest.sql(
+        "UPDATE chat.conversations SET is_active = false WHERE id = :id",
+        id=conversation.rpartition("/")[2],
+    )
     refused = (
         await rest.post(f"{conversation}/messages", {"content": "hi"}),
         await rest.patch(message, {"content": "hi"}),
@@ -230,11 +236,11 @@ async def test_reading_a_message_reads_every_earlier_one(rest: Rest, method: str
     conversation = await rest.open()
     sent = [await rest.send(conversation) for _ in range(3)]
     path = f"{API}/messages/{sent[1]['id']}/read"
-    reply = await rest.call(method, path, user=LANDLORD)
+    reply = await rest.call(method, path, user=rest.landlord)
     assert (reply.status, reply.json) == (200, {"status": "success", "message_id": sent[1]["id"]})
     history = (await rest.get(f"{conversation}/messages")).json
     assert [message["status"] for message in history] == ["sent", "read", "read"]
-    assert (await rest.get(f"{API}/unread-count", user=LANDLORD)).json == {"unread_count": 1}
+    assert (await rest.get(f"{API}/unread-count", user=rest.landlord)).json == {"unread_count": 1}
 
 
 async def test_only_participants_read(rest: Rest) -> None:
@@ -279,8 +285,8 @@ async def test_the_sender_deletes_a_message_and_its_number_stays(rest: Rest) -> 
 async def test_nobody_changes_anothers_message(rest: Rest) -> None:
     message = await rest.send(await rest.open())
     path = f"{API}/messages/{message['id']}"
-    edited = await rest.patch(path, {"content": "bye"}, user=LANDLORD)
-    deleted = await rest.delete(path, user=LANDLORD)
+    edited = await rest.patch(path, {"content": "bye"}, user=rest.landlord)
+    deleted = await rest.delete(path, user=rest.landlord)
     assert edited.outcome == deleted.outcome == (403, "forbidden")
 
 
@@ -297,7 +303,7 @@ async def test_a_strangers_answer_is_that_of_what_does_not_exist(
     rest: Rest, method: str, suffix: str, body: Any
 ) -> None:
     message = await rest.send(await rest.open())
-    options: dict[str, Any] = {"user": SECOND_TENANT, "json": body}
+    options: dict[str, Any] = {"user": rest.stranger, "json": body}
     theirs = await rest.call(method, f"{API}/messages/{message['id']}{suffix}", **options)
     nothing = await rest.call(method, f"{API}/messages/{unknown_id()}{suffix}", **options)
     assert theirs.outcome == nothing.outcome == (404, "not_found")
@@ -306,6 +312,6 @@ async def test_a_strangers_answer_is_that_of_what_does_not_exist(
 
 async def test_a_stranger_cannot_send(rest: Rest) -> None:
     conversation = await rest.open()
-    reply = await rest.post(f"{conversation}/messages", {"content": "hello"}, user=SECOND_TENANT)
+    reply = await rest.post(f"{conversation}/messages", {"content": "hello"}, user=rest.stranger)
     assert reply.outcome == (404, "not_found")
     assert (await rest.get(f"{conversation}/messages")).json == []

@@ -6,9 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from chatserver.dev.demo import TENANT
 from tests.integration.api.conftest import Log, Start
-from tests.integration.api.rest import API, LISTING, Rest
+from tests.integration.api.rest import API, Rest
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -69,9 +68,9 @@ async def test_every_answer_carries_the_security_headers(rest: Rest) -> None:
 
 
 async def test_a_failure_is_logged_once_and_answered_without_its_reasons(
-    log: Log, start: Start
+    log: Log, own_rest: Rest
 ) -> None:
-    rest = await start()
+    rest = own_rest
     await rest.sql("ALTER TABLE chat.unread_totals RENAME TO gone")
     reply = await rest.get(f"{API}/unread-count")
     assert reply.outcome == (500, "internal_error")
@@ -98,9 +97,9 @@ async def test_a_busy_database_is_unavailable_and_says_when_to_retry(start: Star
     assert (await rest.get(f"{API}/unread-count")).status == 200
 
 
-async def test_each_request_is_one_record_without_query_or_token(log: Log, start: Start) -> None:
-    rest = await start()
-    token = rest.token(TENANT)
+async def test_each_request_is_one_record_without_query_or_token(log: Log, own_rest: Rest) -> None:
+    rest = own_rest
+    token = rest.token(rest.tenant)
     conversation = await rest.open()
     await rest.get(f"{conversation}?token={token}&secret=1")
     await rest.get(f"{API}/unread-count?token={token}", user=None)
@@ -114,23 +113,23 @@ async def test_each_request_is_one_record_without_query_or_token(log: Log, start
     ]
     assert all(record["request_id"] and record["duration_ms"] >= 0 for record in records)
     assert [record["user_id"] for record in records] == [
-        str(TENANT.id), str(TENANT.id), None, str(TENANT.id),
+        str(rest.tenant.id), str(rest.tenant.id), None, str(rest.tenant.id),
     ]  # fmt: skip
     assert conversation.rpartition("/")[2] not in str(records)
     for secret in ("eyJ", "token", "secret", "private text"):
         assert secret not in log.text
 
 
-async def test_the_id_of_one_request_is_in_no_record_of_another(log: Log, start: Start) -> None:
-    rest = await start()
-    paths = [f"{API}/conversations/{LISTING}", f"{API}/unread-count"] * 10
+async def test_the_id_of_one_request_is_in_no_record_of_another(log: Log, own_rest: Rest) -> None:
+    rest = own_rest
+    paths = [f"{API}/conversations/{rest.listing}", f"{API}/unread-count"] * 10
     replies = await asyncio.gather(*(rest.get(path) for path in paths))
     logged = [record["request_id"] for record in log.records("request")]
     assert sorted(logged) == sorted(reply.headers["X-Request-ID"] for reply in replies)
 
 
-async def test_a_message_and_a_refusal_are_logged_without_content(log: Log, start: Start) -> None:
-    rest = await start()
+async def test_a_message_and_a_refusal_are_logged_without_content(log: Log, own_rest: Rest) -> None:
+    rest = own_rest
     conversation = await rest.open()
     sent = await rest.send(conversation, "a secret")
     await rest.send(conversation)  # is not begun before the first one is logged
@@ -153,11 +152,11 @@ async def test_a_message_and_a_refusal_are_logged_without_content(log: Log, star
     assert "a secret" not in log.text
 
 
-async def test_requests_and_sends_are_measured_by_template(rest: Rest) -> None:
-    conversation = await rest.open()
-    await rest.send(conversation)
-    await rest.call("PROPFIND", "/made-up")
-    metrics = (await rest.get("/metrics")).content.decode()
+async def test_requests_and_sends_are_measured_by_template(own_rest: Rest) -> None:
+    conversation = await own_rest.open()
+    await own_rest.send(conversation)
+    await own_rest.call("PROPFIND", "/made-up")
+    metrics = (await own_rest.get("/metrics")).content.decode()
     sent = (
         'http_request_seconds_count{method="POST",'
         'route="/api/chat/conversations/{conversation_id}/messages",status="201"} 1'

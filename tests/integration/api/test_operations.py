@@ -6,40 +6,40 @@ from chatserver.services import readiness
 from tests.integration.api.rest import Rest
 
 
-async def test_the_process_lives_whatever_becomes_of_the_database(rest: Rest) -> None:
-    await rest.sql("DROP SCHEMA chat CASCADE")
-    reply = await rest.get("/healthz", user=None)
+async def test_the_process_lives_whatever_becomes_of_the_database(own_rest: Rest) -> None:
+    await own_rest.sql("DROP SCHEMA chat CASCADE")
+    reply = await own_rest.get("/healthz", user=None)
     assert (reply.status, reply.json) == (200, {"status": "ok"})
 
 
-async def test_a_node_is_ready_until_it_drains(rest: Rest) -> None:
-    reply = await rest.get("/readyz", user=None)
+async def test_a_node_is_ready_until_it_drains(own_rest: Rest) -> None:
+    reply = await own_rest.get("/readyz", user=None)
     checks = {"database": True, "migrations": True, "backplane": True, "draining": False}
     assert (reply.status, reply.json) == (200, {"status": "ready", "checks": checks})
-    assert 'chat_ready{check="database"} 1' in (await rest.get("/metrics")).content.decode()
-    rest.node.readiness.drain()
-    assert "chat_draining 1" in (await rest.get("/metrics")).content.decode()
-    reply = await rest.get("/readyz", user=None)
+    assert 'chat_ready{check="database"} 1' in (await own_rest.get("/metrics")).content.decode()
+    own_rest.node.readiness.drain()
+    assert "chat_draining 1" in (await own_rest.get("/metrics")).content.decode()
+    reply = await own_rest.get("/readyz", user=None)
     assert reply.status == 503
     assert reply.json == {"status": "not_ready", "checks": checks | {"draining": True}}
-    assert (await rest.get("/healthz", user=None)).status == 200
+    assert (await own_rest.get("/healthz", user=None)).status == 200
 
 
 async def test_a_probe_can_do_without_the_other_nodes(
-    rest: Rest, monkeypatch: pytest.MonkeyPatch
+    own_rest: Rest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def is_heard() -> bool:
         return False
 
     monkeypatch.setattr(readiness, "FRESH", 0.0)
-    monkeypatch.setattr(rest.node.readiness, "_backplane", is_heard)
-    assert (await rest.get("/readyz", user=None)).status == 503
-    reply = await rest.get("/readyz?exclude=backplane", user=None)
+    monkeypatch.setattr(own_rest.node.readiness, "_backplane", is_heard)
+    assert (await own_rest.get("/readyz", user=None)).status == 503
+    reply = await own_rest.get("/readyz?exclude=backplane", user=None)
     assert (reply.status, reply.json["status"]) == (200, "ready")
     assert not reply.json["checks"]["backplane"]
-    assert (await rest.get("/readyz?exclude=database", user=None)).status == 503
-    rest.node.readiness.drain()
-    assert (await rest.get("/readyz?exclude=backplane", user=None)).status == 503
+    assert (await own_rest.get("/readyz?exclude=database", user=None)).status == 503
+    own_rest.node.readiness.drain()
+    assert (await own_rest.get("/readyz?exclude=backplane", user=None)).status == 503
 
 
 async def test_probes_may_carry_any_query(rest: Rest) -> None:

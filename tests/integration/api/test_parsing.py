@@ -2,35 +2,24 @@
 
 import gzip
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
 from aiohttp import web
 from yarl import URL
 
-from chatserver.dev.demo import LANDLORD, TENANT
+from chatserver.dev.demo import DEMO_LISTINGS
 from chatserver.errors import InvalidPayload
 from chatserver.http.problems import from_http, problem
-from tests.integration.api.rest import API, LISTING, Reply, Rest, running_rest
-from tests.kit.postgres import Databases
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from tests.integration.api.rest import API, Reply, Rest
 
 CONVERSATIONS = f"{API}/conversations"
 OPENED = (200, 201)
 # 0001-01-01T00:00:00+23:59, which is no time in UTC, and an id.
+LISTING = str(DEMO_LISTINGS[0].id)
 FIRST_DAY = "MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OSAwMDAwMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDE%3D"
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rest(databases: Databases) -> AsyncIterator[Rest]:
-    """One node for all of them: what they send changes next to nothing."""
-    async with databases.migrated() as url, running_rest(url) as running:
-        yield running
 
 
 async def post_raw(rest: Rest, body: bytes | Any, headers: dict[str, str] = JSON) -> Reply:
@@ -73,7 +62,7 @@ async def test_what_is_no_object_is_an_invalid_payload(rest: Rest, body: bytes) 
 
 
 async def test_of_duplicate_keys_the_last_one_counts(rest: Rest) -> None:
-    reply = await post_raw(rest, f'{{"listing_id": 5, "listing_id": "{LISTING}"}}'.encode())
+    reply = await post_raw(rest, f'{{"listing_id": 5, "listing_id": "{rest.listing}"}}'.encode())
     assert reply.status in OPENED
 
 
@@ -96,7 +85,7 @@ async def test_an_empty_body_is_an_empty_object(rest: Rest, body: bytes) -> None
     ],
 )
 async def test_a_body_of_another_media_type_is_refused(rest: Rest, content_type: str) -> None:
-    body = json.dumps({"listing_id": LISTING}).encode()
+    body = json.dumps({"listing_id": rest.listing}).encode()
     reply = await post_raw(rest, body, {"Content-Type": content_type})
     assert reply.outcome == (415, "unsupported_media")
 
@@ -105,13 +94,13 @@ async def test_a_body_of_another_media_type_is_refused(rest: Rest, content_type:
     "content_type", ["application/json", "Application/JSON", 'application/json; charset="UTF-8"']
 )
 async def test_json_may_name_its_charset(rest: Rest, content_type: str) -> None:
-    body = json.dumps({"listing_id": LISTING}).encode()
+    body = json.dumps({"listing_id": rest.listing}).encode()
     assert (await post_raw(rest, body, {"Content-Type": content_type})).status in OPENED
 
 
 async def test_a_body_that_is_too_large_is_refused_announced_or_not(rest: Rest) -> None:
     limit = rest.node.settings.server.max_body_bytes
-    exact = json.dumps({"listing_id": LISTING}).encode().ljust(limit)
+    exact = json.dumps({"listing_id": rest.listing}).encode().ljust(limit)
     assert (await post_raw(rest, exact)).status in OPENED
     assert (await post_raw(rest, exact + b" ")).outcome == (413, "payload_too_large")
 
@@ -124,7 +113,7 @@ async def test_a_body_that_is_too_large_is_refused_announced_or_not(rest: Rest) 
 
 async def test_a_compressed_body_is_read_but_no_bomb(rest: Rest) -> None:
     headers = {**JSON, "Content-Encoding": "gzip"}
-    body = gzip.compress(json.dumps({"listing_id": LISTING}).encode())
+    body = gzip.compress(json.dumps({"listing_id": rest.listing}).encode())
     assert (await post_raw(rest, body, headers)).status in OPENED
     bomb = gzip.compress(bytes(50_000_000))
     assert len(bomb) < rest.node.settings.server.max_body_bytes
@@ -178,7 +167,7 @@ async def test_routes_without_a_query_refuse_one(rest: Rest) -> None:
 
 
 async def test_a_long_made_up_name_is_not_repeated_in_full(rest: Rest) -> None:
-    reply = await rest.post(CONVERSATIONS, {"listing_id": LISTING, "x" * 10_000: 1})
+    reply = await rest.post(CONVERSATIONS, {"listing_id": rest.listing, "x" * 10_000: 1})
     assert {len(name) for name in reply.bad_fields} == {100}
 
 
@@ -193,7 +182,7 @@ async def test_a_long_made_up_name_is_not_repeated_in_full(rest: Rest) -> None:
 async def test_every_bad_token_gets_the_same_answer(rest: Rest, authorization: str | None) -> None:
     nobody = await rest.get(f"{API}/unread-count", user=None)
     headers = {} if authorization is None else {"Authorization": authorization}
-    headers = {name: text.format(token=rest.token(TENANT)) for name, text in headers.items()}
+    headers = {name: text.format(token=rest.token(rest.tenant)) for name, text in headers.items()}
     reply = await rest.get(f"{API}/unread-count", user=None, headers=headers)
     assert reply.outcome == (401, "unauthorized")
     assert reply.headers["WWW-Authenticate"] == "Bearer"
@@ -201,18 +190,22 @@ async def test_every_bad_token_gets_the_same_answer(rest: Rest, authorization: s
 
 
 async def test_the_scheme_of_a_token_is_written_in_any_case(rest: Rest) -> None:
-    headers = {"Authorization": f"bEARER  {rest.token(LANDLORD)}"}
+    headers = {"Authorization": f"bEARER  {rest.token(rest.landlord)}"}
     assert (await rest.get(f"{API}/unread-count", user=None, headers=headers)).status == 200
 
 
 async def test_a_token_in_the_query_is_none(rest: Rest) -> None:
-    token = rest.token(TENANT)
+    token = rest.token(rest.tenant)
     reply = await rest.get(f"{API}/unread-count?token={token}", user=None)
     assert reply.outcome == (401, "unauthorized")
 
 
 async def test_strangers_do_not_learn_what_is_wrong_with_their_request(rest: Rest) -> None:
-    for path in (f"{CONVERSATIONS}?limit=0", f"{CONVERSATIONS}/x", f"{CONVERSATIONS}/{LISTING}"):
+    for path in (
+        f"{CONVERSATIONS}?limit=0",
+        f"{CONVERSATIONS}/x",
+        f"{CONVERSATIONS}/{rest.listing}",
+    ):
         assert (await rest.get(path, user=None)).outcome == (401, "unauthorized")
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from chatserver.dev.demo import LANDLORD, TENANT
 from tests.integration.api.conftest import Log, Start
 from tests.integration.api.rest import API, Rest
 from tests.kit.stalls import PATIENCE
@@ -24,12 +23,12 @@ async def exchange(rest: Rest, request: bytes) -> bytes:
 def raw_request(rest: Rest, target: bytes, *, headers: bytes = b"", body: bytes = b"") -> bytes:
     return (
         target + b" HTTP/1.1\r\nHost: chat\r\nAuthorization: Bearer "
-        + rest.token(TENANT).encode() + b"\r\n" + headers + b"\r\n" + body
+        + rest.token(rest.tenant).encode() + b"\r\n" + headers + b"\r\n" + body
     )  # fmt: skip
 
 
 async def test_two_authorization_headers_are_none(rest: Rest) -> None:
-    headers = f"Authorization: Bearer {rest.token(LANDLORD)}\r\n".encode()
+    headers = f"Authorization: Bearer {rest.token(rest.landlord)}\r\n".encode()
     answer = await exchange(
         rest, raw_request(rest, f"GET {API}/unread-count".encode(), headers=headers)
     )
@@ -46,8 +45,10 @@ async def test_a_body_that_does_not_come_in_time_is_a_timeout(start: Start) -> N
     assert b'"code":"request_timeout"' in answer
 
 
-async def test_a_client_that_goes_away_amid_its_body_is_no_failure(log: Log, start: Start) -> None:
-    rest = await start()
+async def test_a_client_that_goes_away_amid_its_body_is_no_failure(
+    log: Log, own_rest: Rest
+) -> None:
+    rest = own_rest
     headers = b"Content-Type: application/json\r\nContent-Length: 10\r\nExpect: 100-continue\r\n"
     reader, writer = await asyncio.open_connection(rest.host, rest.port)
     writer.write(raw_request(rest, f"POST {CONVERSATIONS}".encode(), headers=headers, body=b"{"))

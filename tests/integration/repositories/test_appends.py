@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -22,19 +21,7 @@ from chatserver.repositories.appends import (
     is_repeatable,
 )
 from tests.kit.recount import find_faults
-from tests.kit.services import Chat, Node, connected, running_node, until_someone_waits
-
-
-@pytest.fixture
-async def node(database_url: str) -> AsyncIterator[Node]:
-    async with running_node(database_url) as node:
-        yield node
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    async with connected(database_url) as connection:
-        yield connection
+from tests.kit.services import Chat, Node, connected, until_someone_waits
 
 
 def new(chat: Chat | UUID, sender: Principal, key: UUID | None = None, **parts: Any) -> NewMessage:
@@ -144,11 +131,11 @@ async def test_a_key_with_another_body_conflicts_and_is_found_in_a_closed_conver
 ) -> None:
     chat, key = await node.add_chat(), uuid7()
     await append_messages(connection, [new(chat, chat.client, key)])
-    await node.sql("UPDATE chat.conversations SET is_active = false")
+    await node.sql("UPDATE chat.conversations SET is_active = false WHERE id = :id", id=chat.id)
     (other,) = await append_messages(connection, [new(chat, chat.client, key, digest=b"b" * 16)])
     (same,) = await append_messages(connection, [new(chat, chat.client, key)])
     assert (other.outcome, same.outcome) == (Outcome.CONFLICT, Outcome.DUPLICATE)
-    assert await node.value("SELECT last_seq FROM chat.conversations") == 1
+    assert (await node.view(chat.client, chat)).last_seq == 1
 
 
 async def test_a_privileged_senders_message_counts_for_both(
@@ -178,7 +165,8 @@ async def test_the_role_of_a_sender_is_what_they_are_in_the_conversation(
     )
     roles = ["client", "owner", "admin", "service", "client"]
     assert [each.sender_role for each in appended] == roles
-    rows = await node.sql("SELECT sender_role FROM chat.messages ORDER BY seq")
+    query = "SELECT sender_role FROM chat.messages WHERE conversation_id = :id ORDER BY seq"
+    rows = await node.sql(query, id=chat.id)
     assert [row.sender_role for row in rows] == roles
 
 
@@ -187,17 +175,18 @@ async def test_the_role_of_a_sender_is_what_they_are_in_the_conversation(
 )
 @pytest.mark.parametrize("column", ["created_at", "last_message_at"])
 async def test_created_at_rises_whatever_the_clock_says(
-    node: Node, connection: asyncpg.Connection, ahead: str, column: str
+    own_node: Node, own_database_url: str, ahead: str, column: str
 ) -> None:
     """The clock of a database that took over may be behind the one that failed."""
-    chat = await node.add_chat()
-    await node.sql(f"UPDATE chat.conversations SET {column} = now() + interval '{ahead}'")
-    first = await append_messages(connection, [new(chat, chat.client) for _ in range(3)])
-    second = await append_messages(connection, [new(chat, chat.owner) for _ in range(3)])
+    chat = await own_node.add_chat()
+    await own_node.sql(f"UPDATE chat.conversations SET {column} = now() + interval '{ahead}'")
+    async with connected(own_database_url) as connection:
+        first = await append_messages(connection, [new(chat, chat.client) for _ in range(3)])
+        second = await append_messages(connection, [new(chat, chat.owner) for _ in range(3)])
     times = [each.created_at for each in first + second]
     assert times == sorted(set(times))
-    assert len(await node.all_messages(chat.client, chat)) == 6
-    assert "created_at does not rise with seq" not in await find_faults(node.database)
+    assert len(await own_node.all_messages(chat.client, chat)) == 6
+    assert "created_at does not rise with seq" not in await find_faults(own_node.database)
 
 
 async def test_a_batch_is_all_or_nothing(node: Node, connection: asyncpg.Connection) -> None:
@@ -206,7 +195,8 @@ async def test_a_batch_is_all_or_nothing(node: Node, connection: asyncpg.Connect
     with pytest.raises(asyncpg.CheckViolationError) as caught:
         await append_messages(connection, [good, bad])
     assert not is_repeatable(caught.value)
-    assert await node.value("SELECT count(*) FROM chat.message_keys") == 0
+    query = "SELECT count(*) FROM chat.message_keys WHERE conversation_id = :id"
+    assert await node.value(query, id=chat.id) == 0
     assert await find_faults(node.database) == {}
 
 
@@ -257,7 +247,8 @@ async def test_six_connections_on_the_same_conversations_leave_no_gap(
 
     results = [each for found in await asyncio.gather(*map(work, range(6))) for each in found]
     assert await find_faults(node.database) == {}
-    stored = await node.value("SELECT count(*) FROM chat.messages")
+    query = "SELECT count(*) FROM chat.messages WHERE conversation_id = ANY(:ids)"
+    stored = await node.value(query, ids=[chat.id for chat in chats])
     assert results.count(Outcome.STORED) == stored
     assert {Outcome.STORED, Outcome.DUPLICATE, Outcome.NOT_FOUND} == set(results)
     assert await node.value(
@@ -266,31 +257,32 @@ async def test_six_connections_on_the_same_conversations_leave_no_gap(
     )
 
 
-async def test_a_send_changes_no_index(node: Node, connection: asyncpg.Connection) -> None:
+async def test_a_send_changes_no_index(own_node: Node, own_database_url: str) -> None:
     """All updates are HOT: the price of a message depends on it."""
-    chat = await node.add_chat()
-    for _ in range(20):
-        await append_messages(connection, [new(chat, chat.client)])
-    await connection.execute("SELECT pg_stat_force_next_flush()")
-    rows = await connection.fetch(
-        "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
-        " WHERE relname IN ('conversations', 'participants', 'unread_totals')"
-    )
+    chat = await own_node.add_chat()
+    async with connected(own_database_url) as connection:
+        for _ in range(20):
+            await append_messages(connection, [new(chat, chat.client)])
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        rows = await connection.fetch(
+            "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
+            " WHERE relname IN ('conversations', 'participants', 'unread_totals')"
+        )
     assert [row["n_tup_upd"] for row in rows] == [20, 20, 20]
     assert all(row["n_tup_hot_upd"] == 20 for row in rows), rows
 
 
 @pytest.mark.parametrize("filled", [False, True], ids=["statistics of nothing", "of something"])
 async def test_the_plan_looks_keys_and_participants_up_whatever_the_statistics_say(
-    node: Node, database_url: str, filled: bool
+    own_node: Node, own_database_url: str, filled: bool
 ) -> None:
     """A plan that is made while tables are small must still do when they have grown."""
     if filled:
         for _ in range(20):
-            chat = await node.add_chat()
-            await node.send(chat.client, chat, client_msg_id=uuid7())
+            chat = await own_node.add_chat()
+            await own_node.send(chat.client, chat, client_msg_id=uuid7())
     async with connected(
-        database_url, plan_cache_mode="force_generic_plan", enable_seqscan="off"
+        own_database_url, plan_cache_mode="force_generic_plan", enable_seqscan="off"
     ) as connection:
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("PREPARE append AS " + appends._APPEND)

@@ -1,21 +1,12 @@
 """What is read for a list of conversations, whoever's it is."""
 
-from collections.abc import AsyncIterator
-
-import pytest
 from sqlalchemy import text
 
 from chatserver.db.host import HostTables
 from chatserver.models import Role
 from chatserver.repositories.conversations import ConversationViews
 from tests.kit.reads import Reads
-from tests.kit.services import Node, connected, running_node
-
-
-@pytest.fixture
-async def node(database_url: str) -> AsyncIterator[Node]:
-    async with running_node(database_url) as node:
-        yield node
+from tests.kit.services import Node, connected
 
 
 async def test_a_page_of_many_conversations_reads_little_but_its_own_rows(

@@ -7,11 +7,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from chatserver.repositories.locks import list_locked
-from tests.integration.repositories.test_appends import connection, new, node
+from tests.integration.repositories.test_appends import new
 from tests.kit.services import Node, connected
 from tests.kit.stalls import PATIENCE
-
-__all__ = ["connection", "node"]
 
 
 @pytest.mark.parametrize("table", ["conversations", "participants", "unread_totals"])

@@ -1,7 +1,6 @@
 """Partitions: made ahead, safe to make at once, and nothing lost where one is missing."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -19,9 +18,14 @@ from tests.kit.stalls import PATIENCE
 
 
 @pytest.fixture
-async def node(database_url: str) -> AsyncIterator[Node]:
-    async with running_node(database_url) as node:
-        yield node
+def database_url(own_database_url: str) -> str:
+    """Partitions are the whole database's."""
+    return own_database_url
+
+
+@pytest.fixture
+def node(own_node: Node) -> Node:
+    return own_node
 
 
 def month_after(months: int) -> datetime:

@@ -1,6 +1,6 @@
 """What sync reads: the marks of a snapshot, and only the rows that it has to."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -10,15 +10,9 @@ from chatserver.repositories import sync
 from chatserver.repositories.sync import Held, Mark, Snapshot
 from tests.kit.devices import TAKE_XID, held_open
 from tests.kit.reads import Reads
-from tests.kit.services import Chat, Node, connected, running_node
+from tests.kit.services import Chat, Node, connected
 
 NEVER = Mark(0)
-
-
-@pytest.fixture
-async def node(database_url: str) -> AsyncIterator[Node]:
-    async with running_node(database_url) as node:
-        yield node
 
 
 async def changed(
@@ -94,13 +88,13 @@ async def test_the_version_of_the_counters_is_that_of_the_snapshot(node: Node) -
 
 
 async def test_looking_for_changes_reads_no_message_and_no_foreign_conversation(
-    node: Node,
+    own_node: Node,
 ) -> None:
-    chat = await node.add_chat()
+    chat = await own_node.add_chat()
     for _ in range(20):
-        stranger = await node.add_chat()
-        await node.send(stranger.client, stranger)
-    async with node.database.transaction() as connection:
+        stranger = await own_node.add_chat()
+        await own_node.send(stranger.client, stranger)
+    async with own_node.database.transaction() as connection:
         snapshot = await sync.get_snapshot(connection)
         async with Reads(connection) as reads:
             await sync.list_changed(connection, chat.owner.user_id, snapshot, since=NEVER, limit=10)

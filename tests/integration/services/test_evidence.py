@@ -16,6 +16,17 @@ GO = "DELETE FROM core.users WHERE id = :id"
 
 
 @pytest.fixture
+def database_url(own_database_url: str) -> str:
+    """What vanished is looked for in all tables."""
+    return own_database_url
+
+
+@pytest.fixture
+def node(own_node: Node) -> Node:
+    return own_node
+
+
+@pytest.fixture
 async def chat(node: Node) -> Chat:
     """With words of both, an edit, a tombstone, and receipts that stop half way."""
     chat = await node.add_chat()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,7 +20,7 @@ from chatserver.events import (
     UnreadChanged,
 )
 from chatserver.models import Message, MessageType, Role
-from tests.integration.services.conftest import MEDIA
+from tests.integration.conftest import MEDIA
 from tests.kit.proxy import postgres_upstream, running_proxy
 from tests.kit.recount import find_faults
 from tests.kit.services import (
@@ -87,10 +88,18 @@ async def test_history_and_messages_are_the_participants_and_the_hosts(
 # Editing
 
 
+async def edits_of(node: Node, message: Message) -> list[Any]:
+    """What edits and deletion replaced, in order."""
+    query = "SELECT * FROM chat.message_edits WHERE message_id = :id ORDER BY rev"
+    rows: list[Any] = await node.sql(query, id=message.id)
+    return rows
+
+
 async def test_an_edit_replaces_the_text_and_keeps_what_it_was(node: Node, chat: Chat) -> None:
     message = await node.send(chat.client, chat, "first")
     await node.send(chat.owner, chat, "answer")
-    xid = await node.value("SELECT changed_xid::text FROM chat.conversations")
+    changed = "SELECT changed_xid::text FROM chat.conversations WHERE id = :id"
+    xid = await node.value(changed, id=chat.id)
     edited = await node.messages.edit(chat.client, message.id, " second ")
     assert (edited.id, edited.seq, edited.content, edited.rev) == (message.id, 1, "second", 3)
     assert edited.created_at == message.created_at < (edited.edited_at or message.created_at)
@@ -98,8 +107,8 @@ async def test_an_edit_replaces_the_text_and_keeps_what_it_was(node: Node, chat:
     assert await node.messages.get(chat.owner, message.id) == edited
     view = await node.view(chat.owner, chat)
     assert (view.rev, view.last_seq, view.updated_at) == (3, 2, edited.edited_at)
-    assert int(await node.value("SELECT changed_xid::text FROM chat.conversations")) > int(xid)
-    (kept,) = await node.sql("SELECT * FROM chat.message_edits")
+    assert int(await node.value(changed, id=chat.id)) > int(xid)
+    (kept,) = await edits_of(node, message)
     assert (kept.content, kept.message_id, kept.rev, kept.seq) == ("first", message.id, 3, 1)
     assert not kept.is_delete
     (event,) = node.publisher.of(MessageUpdated)
@@ -115,7 +124,8 @@ async def test_the_same_text_again_changes_nothing(node: Node, chat: Chat) -> No
     assert (await node.view(chat.client, chat)).rev == 1
 
 
-async def test_only_its_sender_edits_a_text_in_time(node: Node, chat: Chat) -> None:
+async def test_only_its_sender_edits_a_text_in_time(own_node: Node) -> None:
+    node, chat = own_node, await own_node.add_chat()
     message = await node.send(chat.client, chat)
     image = await node.send(
         chat.client, chat, "a", message_type=MessageType.IMAGE, media_url=MEDIA + "a"
@@ -149,7 +159,10 @@ async def aged(node: Node, message: Message, *, seconds: float) -> None:
     await node.sql(
         f"UPDATE chat.messages SET created_at = created_at - {past} WHERE id = :id", id=message.id
     )
-    await node.sql(f"UPDATE chat.conversations SET created_at = created_at - {past}")
+    await node.sql(
+        f"UPDATE chat.conversations SET created_at = created_at - {past} WHERE id = :id",
+        id=message.conversation_id,
+    )
 
 
 async def test_edits_at_once_over_two_nodes_each_get_a_number(
@@ -167,7 +180,7 @@ async def test_edits_at_once_over_two_nodes_each_get_a_number(
     assert sorted(revs) == list(range(2, 17))
     last = max(edits[:10], key=lambda each: each.rev)
     assert (await node.messages.get(chat.owner, message.id)).content == last.content
-    kept = await node.sql("SELECT content FROM chat.message_edits ORDER BY rev")
+    kept = await edits_of(node, message)
     in_order = sorted(edits[:10], key=lambda each: each.rev)
     assert [row.content for row in kept] == ["original", *(each.content for each in in_order[:-1])]
     assert await find_faults(node.database) == {}
@@ -188,7 +201,7 @@ async def test_a_deleted_message_is_a_tombstone_with_its_number(node: Node, chat
     assert tombstone.edited_at is None
     (event,) = node.publisher.of(MessageDeleted)
     assert event.message == tombstone
-    (kept,) = await node.sql("SELECT * FROM chat.message_edits WHERE is_delete")
+    (kept,) = [row for row in await edits_of(node, message) if row.is_delete]
     assert (kept.content, kept.media_url, kept.seq) == ("secret", MEDIA + "a", 1)
     # Once more changes nothing.
     await node.messages.delete(chat.client, message.id)
@@ -197,7 +210,8 @@ async def test_a_deleted_message_is_a_tombstone_with_its_number(node: Node, chat
     assert await find_faults(node.database) == {}
 
 
-async def test_only_its_sender_deletes_and_at_any_time(node: Node, chat: Chat) -> None:
+async def test_only_its_sender_deletes_and_at_any_time(own_node: Node) -> None:
+    node, chat = own_node, await own_node.add_chat()
     message = await node.send(chat.client, chat)
     admin, stranger = await node.add_user(Role.ADMIN), await node.add_user()
     for who, error in ((chat.owner, Forbidden), (admin, Forbidden), (stranger, NotFound)):

@@ -67,7 +67,10 @@ async def test_reading_delivers_too_with_one_number(node: Node, chat: Chat) -> N
     assert await cursors(node, chat, chat.owner) == (10, 10, 0)
     assert await statuses(node, chat) == "r" * 10
     assert [type(each) for each in node.publisher.events] == [ReadReceipt, UnreadChanged]
-    rows = await node.sql("SELECT kind::text, seq, rev FROM chat.receipts ORDER BY kind")
+    query = (
+        "SELECT kind::text, seq, rev FROM chat.receipts WHERE conversation_id = :id ORDER BY kind"
+    )
+    rows = await node.sql(query, id=chat.id)
     assert [tuple(row) for row in rows] == [("delivered", 10, 11), ("read", 10, 11)]
     last = (await node.all_messages(chat.client, chat))[-1]
     assert last.delivered_at == last.read_at

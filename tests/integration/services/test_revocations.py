@@ -26,6 +26,7 @@ POLL_TIMEOUT = revocations.POLL_TIMEOUT
 @pytest.fixture
 async def node(database_url: str, proxy: Proxy) -> AsyncIterator[Node]:
     async with running_node(proxy.url(database_url), database__pool_timeout=5.0) as node:
+        await node.sql("DELETE FROM chat.revocations")
         await node.revocations.poll()
         yield node
 

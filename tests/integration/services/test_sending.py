@@ -24,7 +24,7 @@ from chatserver.events import (
     UnreadChanged,
 )
 from chatserver.models import MessageStatus, MessageType, Role
-from tests.integration.services.conftest import MEDIA
+from tests.integration.conftest import MEDIA
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, running_node
 
@@ -94,7 +94,7 @@ async def test_another_body_under_the_same_key_conflicts(
     body: dict[str, Any] = {"content": "hello", "client_msg_id": key, **change}
     with pytest.raises(IdempotencyConflict):
         await node.try_send(chat.client, chat, **body)
-    assert await node.value("SELECT last_seq FROM chat.conversations") == 1
+    assert (await node.view(chat.client, chat)).last_seq == 1
 
 
 async def test_a_key_is_the_senders_and_the_conversations_own(node: Node, chat: Chat) -> None:
@@ -160,7 +160,7 @@ async def test_nobody_else_can_send_and_a_closed_conversation_takes_nothing(
     for where in (chat.id, uuid4()):
         with pytest.raises(NotFound):
             await node.send(stranger, where)
-    await node.sql("UPDATE chat.conversations SET is_active = false")
+    await node.sql("UPDATE chat.conversations SET is_active = false WHERE id = :id", id=chat.id)
     with pytest.raises(Forbidden):
         await node.send(chat.client, chat)
     assert node.publisher.events == []
@@ -217,7 +217,7 @@ async def test_what_cannot_be_stored_names_its_field(
     with pytest.raises(InvalidPayload) as caught:
         await node.send(chat.client, chat, **parts)
     assert list(caught.value.fields or ()) == [field]
-    assert await node.value("SELECT count(*) FROM chat.messages") == 0
+    assert (await node.view(chat.client, chat)).last_seq == 0
 
 
 async def test_a_medium_may_come_without_text(node: Node, chat: Chat) -> None:
@@ -256,7 +256,8 @@ async def test_messages_over_the_limit_are_refused_until_the_window_slides(
             with pytest.raises(RateLimited) as caught:
                 await action
             assert 0 < (caught.value.retry_after or 0) <= 1
-        assert await node.value("SELECT count(*) FROM chat.messages") == 3
+        views = [await node.view(chat.client, each) for each in (chat, second)]
+        assert [view.last_seq for view in views] == [2, 1]
         await node.send(chat.owner, chat)
         await node.messages.delete(chat.client, message.id)
         host = await node.add_user(Role.SERVICE)

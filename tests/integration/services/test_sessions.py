@@ -70,7 +70,7 @@ async def test_a_deleted_user_is_refused_when_the_while_is_over(node: Node) -> N
     user = await node.add_user()
     session = service(node, ttl=0)
     await session.authenticate(token(user.user_id))
-    await node.sql("DELETE FROM core.users")
+    await node.sql("DELETE FROM core.users WHERE id = :id", id=user.user_id)
     with pytest.raises(Unauthorized):
         await session.authenticate(token(user.user_id))
 

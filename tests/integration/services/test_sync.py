@@ -1,7 +1,5 @@
 """Sync: whatever happened while a device was away, it is told; and only that."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from chatserver.errors import InvalidPayload, Unavailable
@@ -12,12 +10,6 @@ from tests.kit.devices import Device, device_of, sync_service
 from tests.kit.services import Chat, Node, running_node
 
 NOTHING = OpenState(0, 0)
-
-
-@pytest.fixture
-async def node(database_url: str) -> AsyncIterator[Node]:
-    async with running_node(database_url) as node:
-        yield node
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Sync never skips a change, in whatever order transactions commit."""
 
 import random
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from uuid import UUID
 
@@ -11,12 +10,6 @@ import pytest
 from tests.kit.devices import CHANGE, TAKE_XID, Device, device_of, held_open, sync_service
 from tests.kit.postgres import Databases
 from tests.kit.services import Chat, Node, connected, running_node
-
-
-@pytest.fixture
-async def node(database_url: str) -> AsyncIterator[Node]:
-    async with running_node(database_url) as node:
-        yield node
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Sync of the conversations that a client has open: what changed in them, message by message."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -9,15 +8,9 @@ import pytest
 from chatserver.models import MessageStatus, Role
 from chatserver.services.sync import OpenState
 from tests.kit.devices import Device, device_of, sync_service
-from tests.kit.services import Chat, Node, running_node
+from tests.kit.services import Chat, Node
 
 NOTHING = OpenState(0, 0)
-
-
-@pytest.fixture
-async def node(database_url: str) -> AsyncIterator[Node]:
-    async with running_node(database_url) as node:
-        yield node
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ async def test_nobody_types_in_a_closed_conversation(node: Node) -> None:
     assert (event.conversation_id, event.is_typing) == (chat.id, False)
     assert event.member_ids == tuple(person.user_id for person in chat.people)
     await typing.set_typing(other.client, other.id, "a", is_typing=True)
-    await node.sql("UPDATE chat.conversations SET is_active = true")
+    await node.sql("UPDATE chat.conversations SET is_active = true WHERE id = :id", id=chat.id)
     await typing.set_typing(chat.client, chat.id, "a", is_typing=True)
 
 
@@ -163,12 +163,12 @@ async def test_a_stranger_whose_socket_is_still_in_the_room_types_no_more(node: 
     assert node.publisher.of(TypingChanged) == []
 
 
-async def test_who_goes_on_typing_asks_the_database_no_more(node: Node) -> None:
-    chat = await node.add_chat()
-    typing = TypingService(node.database, node.publisher, believed_for=600.0)
+async def test_who_goes_on_typing_asks_the_database_no_more(own_node: Node) -> None:
+    chat = await own_node.add_chat()
+    typing = TypingService(own_node.database, own_node.publisher, believed_for=600.0)
     await typing.set_typing(chat.client, chat.id, "a", is_typing=True)
-    await node.sql("ALTER TABLE chat.conversations RENAME TO hidden")
-    node.publisher.clear()
+    await own_node.sql("ALTER TABLE chat.conversations RENAME TO hidden")
+    own_node.publisher.clear()
     for number in range(100):
         await typing.set_typing(chat.owner, chat.id, str(number), is_typing=True)
-    assert len(node.publisher.of(TypingChanged)) == 100
+    assert len(own_node.publisher.of(TypingChanged)) == 100

@@ -95,23 +95,23 @@ async def until_a_send_waits(database_url: str) -> None:
 @pytest.mark.parametrize(
     "bad", ["  ", "nul \x00 inside", "surrogate \ud800"], ids=["check", "nul", "surrogate"]
 )
-async def test_a_bad_message_does_not_fail_its_twenty_neighbours(node: Node, bad: str) -> None:
-    chat, other = await node.add_chat(), await node.add_chat()
+async def test_a_bad_message_does_not_fail_its_twenty_neighbours(own_node: Node, bad: str) -> None:
+    chat, other = await own_node.add_chat(), await own_node.add_chat()
     batch = [new(chat if n % 2 else other, f"neighbour {n}") for n in range(20)]
     batch.insert(7, new(chat, bad + "secret" if bad.strip() else bad))
     with structlog.testing.capture_logs() as logs:
-        results = await append_all(node, batch)
+        results = await append_all(own_node, batch)
     assert isinstance(results.pop(7), InternalError)
     assert [isinstance(each, tuple) and each[0].outcome for each in results] == [
         Outcome.STORED
     ] * 20
-    assert len(node.publisher.of(MessageSent)) == 20
-    assert failures(node) == {"refused": 1}
+    assert len(own_node.publisher.of(MessageSent)) == 20
+    assert failures(own_node) == {"refused": 1}
     (record,) = logs
     assert record["event"] == "append_refused"
     assert "secret" not in str(record)
     assert "neighbour" not in str(record)
-    assert await find_faults(node.database) == {}
+    assert await find_faults(own_node.database) == {}
 
 
 @pytest.mark.parametrize("table", ["conversations", "unread_totals"])
@@ -170,7 +170,7 @@ async def test_too_many_waiting_senders_are_refused_at_once(database_url: str) -
         await holder.execute("COMMIT")
         _, rest = await results
         assert [isinstance(each, Unavailable) for each in rest] == [False] * 3 + [True] * 2
-        assert await node.value("SELECT last_seq FROM chat.conversations") == 4
+        assert (await node.view(chat.client, chat)).last_seq == 4
 
 
 async def test_a_send_that_takes_too_long_is_unavailable_and_may_still_happen(
@@ -199,7 +199,7 @@ async def test_closing_finishes_what_waits(database_url: str) -> None:
         await asyncio.sleep(0)
         await node.writer.close()
         assert all(task.done() for task in tasks)
-        assert await node.value("SELECT last_seq FROM chat.conversations") == 250
+        assert (await node.view(chat.client, chat)).last_seq == 250
 
 
 async def test_the_counters_that_are_published_are_those_that_are_stored(node: Node) -> None:

@@ -22,6 +22,17 @@ from tests.kit.stalls import PATIENCE
 
 
 @pytest.fixture
+def database_url(own_database_url: str) -> str:
+    """Its backends are ended."""
+    return own_database_url
+
+
+@pytest.fixture
+def node(own_node: Node) -> Node:
+    return own_node
+
+
+@pytest.fixture
 async def cut_off(database_url: str, proxy: Proxy) -> AsyncIterator[Node]:
     """A node that reaches its database by way of the proxy."""
     async with running_node(proxy.url(database_url)) as node:
