@@ -16,10 +16,10 @@ NPM := ../$(BIN)/python -m chatserver.dev.node npm --loglevel=error --no-update-
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 export PYTHON
 
-.PHONY: help setup run cluster test check clients fuzz chaos faults older bench package format audit lock sbom clean
+.PHONY: help setup run cluster test test-fast check clients fuzz chaos faults older bench package format audit lock sbom clean
 
 help: ## List these commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: .venv/.stamp .venv/clients/5.1/.stamp tests/js/node_modules/.stamp tests/js/old/node_modules/.stamp client/web/dist/index.html ## Install and build everything, into this directory alone
 	@:
@@ -40,6 +40,9 @@ ifeq ($(strip $(ARGS)),)
 else
 	$(PYTEST) $(ARGS)
 endif
+
+test-fast: setup ## Run the units and what needs a PostgreSQL or Redis, in about two minutes
+	$(PYTEST) tests/unit tests/integration $(ARGS)
 
 check: setup ## Lint, check the formatting and the types
 	.ci/beside '$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy' \
