@@ -184,8 +184,6 @@ class WebSocket(asyncio.Protocol):
         The peer answers with its own close frame, which ends the connection; messages
         that come until then are dropped.
         """
-        if self._closing:
-            return
         self.write([_close_frame(code)])
         self._closing = True
         self._expire()
