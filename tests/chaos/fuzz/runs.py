@@ -48,7 +48,7 @@ SETTINGS = {
     # Polling clients that vanished are gone soon.
     "realtime__ping_interval": 1.0,
     "realtime__ping_timeout": 2 + STANDSTILL,
-    "program": ("tests.chaos.checker.faulty", "none"),  # tells how many tasks there are
+    "program": ("tests.chaos.checker.faulty", ""),  # tells how many tasks there are
 }
 """Without limits, or a run would see little but `rate_limited`."""
 
