@@ -1,4 +1,4 @@
-"""What a lone send costs PostgreSQL: the statement for a batch, and a transaction of its own.
+"""Cost of a lone send in PostgreSQL: the statement for a batch, and a transaction of its own.
 
     .venv/bin/python -m bench.append_cost
 

@@ -32,7 +32,7 @@ class Checkout:
     root: Path
 
     def python(self, *arguments: str, **environment: str) -> str:
-        """What Python prints with the code of this checkout. Raises CheckoutError."""
+        """Run Python with the code of this checkout; return its output. Raises CheckoutError."""
         inherited = {name: value for name, value in os.environ.items() if name[:5] != "CHAT_"}
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -69,7 +69,7 @@ class Checkout:
 
 
 def known_settings(root: Path, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Those of `wanted` that the checkout in `root` knows: an unknown one stops its start.
+    """Return those of `wanted` that the checkout in `root` knows; others stop its start.
 
     Every setting has its default in config/base.toml, `[section] key` for CHAT_SECTION_KEY.
     """

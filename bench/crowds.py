@@ -140,7 +140,7 @@ class Crowd:
                     member.socket.close()
 
     def _receiver(self, member: Member, index: int) -> Callable[[bytes], None]:
-        """What reads the packets of one socket: the generator's inner loop."""
+        """Return the reader of one socket's packets: the generator's inner loop."""
         read, due, now = self._dialect.read, self.due, time.perf_counter
         copy_acknowledges = self._dialect.copy_acknowledges
 

@@ -1,4 +1,4 @@
-"""How a client speaks: Socket.IO to most servers, the seed's own JSON to one.
+"""Protocols of clients: Socket.IO for most servers, the seed's own JSON for one.
 
 Reading looks for the few bytes that count instead of parsing JSON: it is the same
 for every server, and leaves the machine to them.
@@ -16,7 +16,7 @@ _KEY = "00000000-0000-4000-8000-"
 
 
 class Kind(IntEnum):
-    """What a server says."""
+    """Kind of a server's packet."""
 
     OTHER = 0
     OPEN = 1
@@ -42,10 +42,10 @@ class Person:
 
 class Dialect(Protocol):
     copy_acknowledges: bool
-    """Whether the sender's own copy is the acknowledgement, instead of a packet of its own."""
+    """True if the sender's own copy is the acknowledgement, instead of a packet of its own."""
 
     def path(self, person: Person) -> str:
-        """What to ask for when the websocket is opened."""
+        """Return the path and query with which the websocket is opened."""
 
     def greeting(self, person: Person) -> bytes | None:
         """The answer to OPEN; None if the socket is ready as soon as it is open."""
@@ -54,7 +54,7 @@ class Dialect(Protocol):
         """A message that asks to be acknowledged."""
 
     def read(self, payload: bytes) -> Packet:
-        """What a packet says."""
+        """Parse a packet."""
 
 
 _OTHER: Packet = (Kind.OTHER, 0, 0)

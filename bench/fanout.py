@@ -1,4 +1,4 @@
-"""What the nodes of a cluster hear through Redis, by their own metrics."""
+"""Traffic of a cluster's nodes through Redis, by their own metrics."""
 
 import asyncio
 import urllib.request
@@ -19,7 +19,7 @@ class Heard:
 
 
 async def listen(ports: list[int]) -> Heard:
-    """What the nodes on these ports have published and received, own echoes among it."""
+    """Sum what the nodes on these ports have published and received, own echoes included."""
     found = [await asyncio.to_thread(_scrape, port) for port in ports]
     return Heard(*(sum(each[name] for each in found) for name in (PUBLISHED, RECEIVED)))
 

@@ -7,7 +7,7 @@ Results = dict[str, Any]
 
 
 def servers(results: Results) -> list[str]:
-    """Those that were measured, in the order of the table."""
+    """Return the servers that were measured, in the order of the table."""
     return [name for name, rounds in results["rounds"].items() if rounds]
 
 

@@ -1,4 +1,4 @@
-"""What the server is meant to reach, decided by the figures of one run."""
+"""Goals of the server, decided by the figures of one run."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SERVER_CPU = 120.0
 POSTGRES_CPU = 60.0
 REDIS_CPU = 160.0
 STOCK_CPU = 280.0
-"""What `stock` took where the three above were set: as shares of it they hold on any machine."""
+"""Cost of `stock` where the three above were set: as shares of it they hold on any machine."""
 TWO_NODES = 1.6
 FOUR_NODES = 1.2
 SOCKET_BYTES = 8 * 1024
@@ -29,7 +29,7 @@ class Goal:
 
 
 def decide(results: Results) -> list[Goal]:
-    """Those goals whose figures were measured."""
+    """Return the goals whose figures were measured."""
     return [goal for goal in _all(results) if goal is not None]
 
 

@@ -17,7 +17,7 @@ TICK = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What was measured. Rates are per second, costs in µs of CPU for each acknowledged
+    """Measured figures. Rates are per second, costs in µs of CPU for each acknowledged
     message, times in ms since the message was due; `generator` is its share of one core."""
 
     acknowledged: float
@@ -95,7 +95,7 @@ async def _measured(
     lags: "array[float]",
     before_end: Callable[[], object] = lambda: None,
 ) -> Load:
-    """What happens in `seconds` after warming up; then wait for all that is on its way."""
+    """Measure for `seconds` after warming up; then wait for all that is on its way."""
     await asyncio.sleep(min(WARM_UP, seconds))
     crowd.times = Times()
     del lags[:]

@@ -32,6 +32,6 @@ def _processor() -> str:
 
 
 def _output(*command: str) -> str:
-    """What a command prints; empty when it fails, as git does outside a checkout."""
+    """Return what a command prints; empty when it fails, as git does outside a checkout."""
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()

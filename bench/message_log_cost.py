@@ -1,4 +1,4 @@
-"""What the message log costs a message: publishing a commit with it off, on, and sampled.
+"""Cost of the message log: publishing a commit with it off, on, and sampled.
 
     .venv/bin/python -m bench.message_log_cost
 
@@ -52,7 +52,7 @@ def make_writer(fraction: float) -> MessageWriter:
 
 
 def stored(count: int) -> list[tuple[Appended, Message | None]]:
-    """What one commit of so many messages answers."""
+    """Build the result of one commit of so many messages."""
     found: list[tuple[Appended, Message | None]] = []
     for seq in range(1, count + 1):
         new = NewMessage(

@@ -1,4 +1,4 @@
-"""What processes cost: CPU time and memory of whole trees, from /proc."""
+"""CPU time and memory of whole trees of processes, from /proc."""
 
 import os
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def _parents() -> dict[int, int]:
 
 
 def _fields(pid: int) -> list[str]:
-    """What /proc says of `pid` after its name, which may hold anything; empty if it ended."""
+    """Return the fields of /proc/<pid>/stat after the name; empty if the process ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -33,6 +33,6 @@ def ratio_of(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
 
 
 def _coverage(count: int, k: int) -> float:
-    """How likely the true median lies between the k-th smallest and the k-th largest value."""
+    """Return the chance that the true median is between the k-th smallest and largest value."""
     outside = sum(comb(count, below) for below in range(k)) / 2**count
     return 1.0 - 2.0 * float(outside)

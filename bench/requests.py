@@ -23,7 +23,7 @@ class Requests:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def get(self, path: str, token: str) -> tuple[Any, float]:
-        """What the body says, and the seconds that it took to come; raises RequestError."""
+        """Return the body, and the seconds that it took to come. Raises RequestError."""
         request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
         began = time.perf_counter()
         self._writer.write(request.encode())

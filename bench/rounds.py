@@ -32,7 +32,7 @@ FIRST_SOCKETS = 200
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure, for how long.
+    """Sections to measure, and for how long.
 
     In `growing` seconds, after as long a warm-up, a new database gets its first
     messages. Memory is read `rest` seconds after the sockets were opened, when a

@@ -1,4 +1,4 @@
-"""How the product's times grow: with the messages stored, with the conversations of a user."""
+"""Growth of the product's times: with the messages stored, with the conversations of a user."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What a sync costs: a landlord with many conversations, three changed, among millions of messages.
+"""Cost of a sync: a landlord with many conversations, three changed, among millions of messages.
 
     .venv/bin/python -m bench.sync_cost --messages 5000000
 

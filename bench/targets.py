@@ -31,7 +31,7 @@ NODE_PEERS = ROOT / "bench" / "peers" / "node"
 SECRET = "5nk2xq9wz4vb8hm1rt7jc0gd6yp3slfu"
 POOL_SIZE = 10
 ENDLESS = "100000000/minute"
-"""What limits nobody, but is counted."""
+"""Value of a limit that limits nobody, but is counted."""
 
 START_TIMEOUT = 180.0
 STOP_TIMEOUT = 20.0
@@ -67,9 +67,9 @@ class Target:
     make_database: MakeDatabase
     launch: Launch
     sections: frozenset[str] = frozenset({"throughput", "latency", "alone", "sockets"})
-    """What is measured of it, if it was asked for."""
+    """Sections that are measured of it, if they were asked for."""
     is_usual: bool = True
-    """Whether it is measured where no server is named."""
+    """True if it is measured where no server is named."""
 
 
 NO_LIMITS = {

@@ -55,7 +55,7 @@ class Node(Parts):
 
     @cached_property
     def internal_app(self) -> web.Application:
-        """What is served on the internal port."""
+        """The application of the internal port."""
         return create_internal_app(self.metrics)
 
     @cached_property
@@ -103,7 +103,7 @@ class Node(Parts):
             yield
 
     def _upkeep(self) -> list[tuple[float, Callable[[], Awaitable[object]]]]:
-        """What is done again and again, each every so many seconds."""
+        """Periodic tasks, each with its interval in seconds."""
         lease = self.settings.presence.lease_ttl
         work: list[tuple[float, Callable[[], Awaitable[object]]]] = [
             (PRESENCE_TICK, self.presence.expire),

@@ -142,7 +142,7 @@ class HeadMoved:
 
 @dataclass(frozen=True, slots=True)
 class NoticeSent:
-    """What the host or an operator says; to everybody where `user_ids` is None."""
+    """Notice of the host or an operator; to everybody where `user_ids` is None."""
 
     content: str
     data: Mapping[str, Any] | None

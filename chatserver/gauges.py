@@ -1,4 +1,4 @@
-"""What is looked up at each scrape: how a node's parts stand, put into its metrics."""
+"""Gauges read at each scrape: the state of a node's parts, put into its metrics."""
 
 from collections.abc import Sized
 from dataclasses import dataclass

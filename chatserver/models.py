@@ -9,7 +9,7 @@ from uuid import UUID
 
 
 class Role(StrEnum):
-    """What a caller is in the host application (the token's `role` claim)."""
+    """Role of a caller in the host application (the token's `role` claim)."""
 
     CLIENT = "client"
     OWNER = "owner"
@@ -19,7 +19,7 @@ class Role(StrEnum):
 
 
 class SenderRole(StrEnum):
-    """What the sender of a message was in its conversation; the last two take no part."""
+    """Role of a message's sender in its conversation; the last two take no part."""
 
     CLIENT = "client"
     OWNER = "owner"
@@ -28,7 +28,7 @@ class SenderRole(StrEnum):
 
     @property
     def is_outside(self) -> bool:
-        """Whether the sender is neither of the two participants."""
+        """True if the sender is neither of the two participants."""
         return self in (SenderRole.SERVICE, SenderRole.ADMIN)
 
 
@@ -40,7 +40,7 @@ class MessageType(StrEnum):
 
 
 class MessageStatus(StrEnum):
-    """How far a message has come with its recipient."""
+    """Progress of a message with its recipient."""
 
     SENT = "sent"
     DELIVERED = "delivered"
@@ -49,7 +49,7 @@ class MessageStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling, as a verified token says. Its times are aware, in UTC.
+    """Authenticated caller, as a verified token says. Its times are aware, in UTC.
 
     `token_id` is the token's `jti` and `issued_at` its `iat`, where it has them.
     """
@@ -62,7 +62,7 @@ class Principal:
 
     @property
     def is_privileged(self) -> bool:
-        """Whether the caller may read and write any conversation."""
+        """True if the caller may read and write any conversation."""
         return self.role in (Role.ADMIN, Role.SERVICE)
 
 
@@ -93,7 +93,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """Who writes into conversations without taking part in them, and as what."""
+    """Sender who writes into conversations without taking part in them, and its role there."""
 
     role: SenderRole
     user: User
@@ -131,7 +131,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a conversation is about: the host's row, or the snapshot once that is gone."""
+    """Subject of a conversation: the host's row, or the snapshot once that is gone."""
 
     id: UUID | None
     title: str | None
@@ -141,7 +141,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Whether a user has a live socket; `last_seen_at` is None for one never seen."""
+    """Presence of a user: a live socket or none; `last_seen_at` is None for one never seen."""
 
     user_id: UUID
     is_online: bool
@@ -150,7 +150,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page of conversations ended: the activity time and id of its last one."""
+    """End of a page of conversations: the activity time and id of its last one."""
 
     active_at: datetime
     id: UUID

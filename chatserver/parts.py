@@ -1,4 +1,4 @@
-"""What a node is made of, put together: sockets, publisher, services, namespace."""
+"""The parts of a node, put together: sockets, publisher, services, namespace."""
 
 from contextlib import AsyncExitStack
 from functools import partial
@@ -116,7 +116,7 @@ class Parts:
         self.closing.push_async_callback(self.server.shutdown)
 
     def _create_publisher(self) -> None:
-        """What carries events away; this node leaves the others when it publishes no more."""
+        """Create the publisher; this node leaves the others when it publishes no more."""
         database, backplane = self.database, self.backplane
         self.nodes = NodeService(database, backplane.signatures, backplane.bus)
         self.closing.push_async_callback(self.nodes.leave)
@@ -130,7 +130,7 @@ class Parts:
         self.unread.on_doubt(self.counters.doubt)
 
     def _create_services(self) -> None:
-        """Who calls, who is there, and the node itself."""
+        """Create the services for sessions, presence and the node's own registration."""
         settings, database = self.settings, self.database
         self.http = ClientSession()
         self.closing.push_async_callback(self.http.close)
@@ -196,7 +196,7 @@ class Parts:
         )
 
     def _create_namespace(self) -> None:
-        """What a socket may ask of the services."""
+        """Create the services that a socket may call."""
         self.open_sessions = Sessions(self.sockets, self.settings.jwt.leeway)
         self.namespace = ChatNamespace(
             self.adapter,

@@ -25,7 +25,7 @@ BACKLOG: Final = 4096
 """Connections that may wait to be accepted: all clients of a node that fell may come at once."""
 
 LINGERING: Final = 1.5
-"""How long the rest of a body that was refused is still read, so that the answer arrives."""
+"""Seconds for which the rest of a refused body is read, so that the response arrives."""
 
 OTHER_FILES: Final = 64
 """Descriptors kept for what is no client: sends, Redis, upkeep, keys, files of the page."""

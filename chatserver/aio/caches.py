@@ -29,7 +29,7 @@ class Cache(Generic[Key, Value]):
         self._entries: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many are held, stale ones included."""
+        """Number of entries, stale ones included."""
         return len(self._entries)
 
     def __contains__(self, key: Key) -> bool:

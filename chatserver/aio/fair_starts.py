@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from typing import Final
 
 WHOLE: Final = 4
-"""What the requests of one caller that begin in a turn may weigh together."""
+"""Most that the requests of one caller may weigh together that begin in a turn."""
 
 
 class FairStarts:
@@ -25,7 +25,7 @@ class FairStarts:
         self._waiting: dict[Hashable, deque[tuple[asyncio.Future[None], int]]] = {}
 
     def __len__(self) -> int:
-        """How many keys have requests that wait."""
+        """Number of keys that have waiting requests."""
         return len(self._waiting)
 
     async def wait(self, key: Hashable, weight: int = WHOLE) -> bool:

@@ -1,4 +1,4 @@
-"""What a handler is given: the services, and a request that is already parsed."""
+"""Arguments of a handler: the services, and a request that is already parsed."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class Call:
 
     @property
     def principal(self) -> Principal:
-        """Who is calling. Not for public routes, which nobody in particular calls."""
+        """The authenticated caller. Not for public routes, which have none."""
         return self.request[PRINCIPAL]
 
 

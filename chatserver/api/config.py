@@ -1,4 +1,4 @@
-"""What a page must know of the settings before it lets somebody write."""
+"""Settings that a page needs before it lets somebody write."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What the host's back end and operators tell the server: whom to refuse, what to announce."""
+"""Endpoints for the host's back end and operators: revocations and notices."""
 
 from typing import Final
 

@@ -59,7 +59,7 @@ class DocumentPages:
 
 
 class _Encodings:
-    """What never changes, plain and compressed as far as it goes."""
+    """Static content, plain and compressed as far as it goes."""
 
     def __init__(self, plain: bytes) -> None:
         self._plain = plain
@@ -188,7 +188,7 @@ def _object(name: str, schema: Mapping[str, Any]) -> str:
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    """What a value may be, in a few words."""
+    """Describe in a few words the values that a schema allows."""
     if "$ref" in schema:
         return _link(schema["$ref"].rpartition("/")[2])
     if "anyOf" in schema:

@@ -25,7 +25,7 @@ class Endpoint:
         self._cost = _cost(route, api)
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Who calls is settled first: strangers learn nothing else, not even of mistakes."""
+        """Authenticate, parse, run: strangers learn nothing of mistakes in their requests."""
         started = time.perf_counter()
         if self._route.is_public:
             if self._cost:

@@ -1,4 +1,4 @@
-"""What is served on the internal port, for the operator's own machines alone."""
+"""Routes of the internal port, for the operator's own machines alone."""
 
 from aiohttp import web
 

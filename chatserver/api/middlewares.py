@@ -1,4 +1,4 @@
-"""What happens to every REST request around its handler: id, origin, errors, log, metrics."""
+"""Middlewares around every REST handler: id, origin, errors, log, metrics."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ from chatserver.http.problems import CLIENT_GONE, X_REQUEST_ID, from_http, probl
 from chatserver.telemetry.metrics import Metrics
 
 NO_ROUTE = "none"
-"""How metrics and logs call the route of a request that has none."""
+"""Name in metrics and logs of the route of a request that has none."""
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset(hdrs.METH_ALL)
@@ -132,18 +132,18 @@ class RestEdge:
 
 
 def _is_unrouted(request: web.Request) -> bool:
-    """Whether no route answers it; aiohttp_cors gives one of its own to preflights."""
+    """Return whether no route answers it; aiohttp_cors gives one of its own to preflights."""
     return request.method == hdrs.METH_OPTIONS or request.match_info.http_exception is not None
 
 
 def _is_preflight(request: web.Request) -> bool:
-    """Whether a browser asks for a page of another origin; aiohttp_cors answers these alone."""
+    """Return whether it is a CORS preflight, the only requests that aiohttp_cors answers."""
     asked = (hdrs.ORIGIN, hdrs.ACCESS_CONTROL_REQUEST_METHOD)
     return all(name in request.headers for name in asked)
 
 
 def _options(request: web.Request) -> web.Response:
-    """What a resource takes; raises what there is instead of one, such as HTTPNotFound."""
+    """Return the methods that a resource takes. Raises HTTPNotFound for none."""
     resource = request.match_info.route.resource
     if resource is None:
         assert request.match_info.http_exception is not None

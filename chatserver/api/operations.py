@@ -1,4 +1,4 @@
-"""What operators and load balancers ask: does it live, can it serve, how does it do."""
+"""Endpoints for operators and load balancers: liveness, readiness, metrics."""
 
 from dataclasses import asdict
 from typing import Final

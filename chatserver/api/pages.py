@@ -103,7 +103,7 @@ class ChatPages:
 
 
 def content_security_policy(own_origin: str, media_origins: tuple[str, ...] = ()) -> str:
-    """What the page may load: only this server's files, and pictures that messages may show.
+    """Content security policy of the page: this server's files, and pictures of messages.
 
     Connections are named with their scheme, because some browsers do not take
     'self' for a websocket.

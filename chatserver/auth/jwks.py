@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 
 class KeySetError(Exception):
-    """What came from the URL is no key set."""
+    """Raised when the answer from the URL is no key set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class TokenVerifier:
         self._verified = Cache[bytes, Principal](CACHED_TOKENS)
 
     async def verify(self, token: str) -> Principal:
-        """Who the token speaks of.
+        """Verify the token and return its caller.
 
         Raises Unauthorized, always with the same detail, for whatever is wrong with the
         token, its expiry included; Unavailable while the key set was never fetched.
@@ -217,7 +217,7 @@ def _key_set(jwt: JwtSettings, fetch: Fetch | None) -> KeySet | None:
 
 
 def _allowed_algorithms(jwt: JwtSettings) -> tuple[frozenset[str], frozenset[str]]:
-    """Those that the secret verifies, and those that the key set does."""
+    """Return the algorithms that the shared secret verifies, and those that the key set does."""
     listed = frozenset(jwt.algorithms)
     if unknown := listed - _HASHES.keys() - ALGORITHMS.keys():
         raise SettingsError(f"jwt.algorithms: {min(unknown)!r} is not supported")
@@ -283,7 +283,7 @@ def _token_id(value: Any) -> str | None:
 
 
 def is_token_id(value: Any) -> bool:
-    """Whether a good token may have `value` as its `jti`."""
+    """Return whether a verified token may have `value` as its `jti`."""
     return isinstance(value, str) and 0 < len(value) <= MAX_TOKEN_ID_LENGTH and value.isprintable()
 
 

@@ -1,1 +1,1 @@
-"""What nodes share: presence leases and rate limits. With one node, its memory."""
+"""State that nodes share: presence leases and rate limits. With one node, its memory."""

@@ -62,11 +62,11 @@ class Backplane:
         )
 
     async def is_ready(self) -> bool:
-        """Whether this node hears the others; a node alone always does."""
+        """True while this node hears the others; a node alone always does."""
         return self.bus is None or self.bus.is_heard
 
     def has_others(self) -> bool:
-        """Whether other nodes share this backplane just now, as far as this one hears."""
+        """True if other nodes share this backplane just now, as far as this one hears."""
         return self.bus is not None and self.bus.has_others
 
     async def close(self) -> None:

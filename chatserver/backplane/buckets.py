@@ -119,7 +119,7 @@ class Buckets(Generic[Key]):
             self._charge(key, bucket, self._clock(), -cost * self._second)
 
     def spent_part(self, key: Key) -> float:
-        """How much of the bucket is spent: 0 for a full one, 1 or more for one that refuses."""
+        """Share of the bucket that is spent: 0 for a full one, 1 or more for one that refuses."""
         bucket = self._buckets.get(key)
         return 0.0 if bucket is None else max(0.0, bucket.paid_at - self._clock()) / self._window
 
@@ -165,7 +165,7 @@ class Buckets(Generic[Key]):
     # Settling with other nodes
 
     def take_spent(self) -> dict[Key, float]:
-        """What was spent since it was last taken, in seconds of refill, to tell other nodes.
+        """Take what was spent since the last call, in seconds of refill, to tell other nodes.
 
         A spending of less than a hundredth of a bucket is not told yet. Followed by
         `settle`, or by `put_back` where nobody could be told.
@@ -192,7 +192,7 @@ class Buckets(Generic[Key]):
                 bucket.paid_at = max(bucket.paid_at, now + seconds + bucket.unsettled)
 
     def put_back(self, spent: Mapping[Key, float]) -> None:
-        """What could not be told is told later, but for what is paid off by now."""
+        """Give back what could not be told, to tell it later, but for what is paid off by now."""
         now = self._clock()
         for key, seconds in spent.items():
             bucket = self._buckets.get(key)

@@ -1,4 +1,4 @@
-"""What `RedisLeases` has Redis do, each as one atomic step.
+"""Lua scripts of `RedisLeases`, each one atomic step.
 
 The keys of a shard `k` of the users, under the prefix:
 
@@ -114,7 +114,7 @@ end
 return life
 """
 )
-"""How long from now, and the users to tell about then, whatever has become of them."""
+"""Takes seconds from now, and the users to tell about then, whatever has become of them."""
 
 CLAIM: Final = Script(
     _KEYS

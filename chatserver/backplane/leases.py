@@ -1,4 +1,4 @@
-"""What presence asks of a backplane: leases of sockets, and each change once."""
+"""Interface of presence to a backplane: leases of sockets, and each change once."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ class TooManyLeases(Exception):
 
 
 class Leases(Protocol):
-    """Which sockets are alive: each holds a lease that ends by itself.
+    """Leases of live sockets: each ends by itself unless renewed.
 
     All durations are in seconds. A user is online while one of their leases lives.
     A change is handed to one caller, by `acquire` or `expire`, who tells of it and then
@@ -31,7 +31,7 @@ class Leases(Protocol):
         """Let the lease of a socket that has closed end after `grace`."""
 
     async def online(self, user_ids: Collection[UUID]) -> set[UUID]:
-        """Those of `user_ids` who are online."""
+        """Return those of `user_ids` who are online."""
 
     async def expire(self) -> Sequence[UUID]:
         """End the leases that have run out: the users whose change is to be told now.

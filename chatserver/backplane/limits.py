@@ -1,4 +1,4 @@
-"""What sending asks of a backplane: how often each user may."""
+"""Interface of sending to a backplane: the rate limit of each user."""
 
 from typing import Protocol
 from uuid import UUID

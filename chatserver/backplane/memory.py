@@ -46,7 +46,7 @@ class PresenceLeases:
         return {user_id for user_id in user_ids if user_id in self._leases}
 
     async def expire(self) -> Sequence[UUID]:
-        """As in `Leases`; each change is handed out once."""
+        """Like `Leases.expire`; each change is handed out once."""
         now = time.monotonic()
         changed, self._revived = self._revived, set()
         while self._ends and self._ends[0][0] <= now:
@@ -69,7 +69,7 @@ class PresenceLeases:
             raise TooManyLeases
 
     def count_open(self, user_id: UUID) -> int:
-        """How many open sockets of the user hold a lease."""
+        """Return how many open sockets of the user hold a lease."""
         sockets = self._leases.get(user_id, ())
         return len(sockets) - (GRACE in sockets)
 

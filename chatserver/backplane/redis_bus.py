@@ -46,7 +46,7 @@ class RedisBus:
     ) -> None:
         self.node_id = uuid4()
         self.unsigned_at: float | None = None
-        """When another node was last heard that signs nothing (`time.monotonic`)."""
+        """Time at which another node that signs nothing was last heard (`time.monotonic`)."""
         self._signatures = signatures
         self._receive: Callable[[str, bytes], None] = _ignore
         self._doubt: Callable[[float], None] = _ignore
@@ -75,36 +75,36 @@ class RedisBus:
 
     @property
     def is_heard(self) -> bool:
-        """Whether this node hears itself through Redis."""
+        """True while this node hears itself through Redis."""
         return not self._is_deaf
 
     @property
     def seconds_unheard(self) -> float:
-        """How long ago the newest canary that came back was sent."""
+        """Seconds since the newest heartbeat that came back was sent."""
         return time.monotonic() - self._heard_at
 
     @property
     def disordered(self) -> int:
-        """How often numbers of other nodes were seen that they did not give."""
+        """Number of messages under another node's id whose numbers cannot be its own."""
         return self._others.disordered
 
     @property
     def has_others(self) -> bool:
-        """Whether other nodes were heard of late."""
+        """True if other nodes were heard recently."""
         return bool(self._others)
 
     @property
     def others(self) -> int:
-        """How many other nodes were heard of late."""
+        """Number of other nodes heard recently."""
         return len(self._others)
 
     @property
     def dropped(self) -> int:
-        """How many messages waited for Redis for too long."""
+        """Number of messages dropped because Redis took too long."""
         return self._channels.given_up
 
     def __len__(self) -> int:
-        """How many messages Redis has not confirmed."""
+        """Number of messages that Redis has not confirmed."""
         return len(self._channels)
 
     def start(
@@ -164,7 +164,7 @@ class RedisBus:
         self._channels.leave(self._prefix + channel.encode())
 
     def _take(self, channel: bytes, published: bytes) -> None:
-        """What was published as one: of this node, of another one, or of anybody else."""
+        """Receive messages published as one: by this node, another one, or anybody else."""
         is_canary = channel == self._canary_channel
         if not is_canary and published.startswith(self._own):
             # The signature is one more, so the separators are as many as the messages.

@@ -20,7 +20,7 @@ RETRY_INTERVAL: Final = 0.25
 """Seconds between two attempts to connect: subscribed again well within 2 s."""
 
 MAX_WAITING_BYTES: Final = 32 * 2**20
-"""What may wait for Redis; beyond that all that waits is given up."""
+"""Most bytes that may wait for Redis; beyond that all that wait are dropped."""
 
 _MESSAGES: Final = 500
 _CHANNELS: Final = 500
@@ -95,7 +95,7 @@ class RedisChannels:
         self._log = structlog.get_logger(__name__)
 
     def __len__(self) -> int:
-        """How many messages Redis has not confirmed."""
+        """Number of messages that Redis has not confirmed."""
         return len(self._waiting) + len(self._unconfirmed)
 
     def start(self) -> None:

@@ -112,7 +112,7 @@ class RedisLeases:
             self._must_restore = True
 
     async def online(self, user_ids: Collection[UUID]) -> set[UUID]:
-        """As in `Leases`. A user with an open socket on this node is, whatever Redis says."""
+        """Like `Leases.online`. A user with an open socket here is online, whatever Redis says."""
         shards: dict[int, list[UUID]] = {}
         for user_id in user_ids:
             shards.setdefault(self._shard(user_id), []).append(user_id)

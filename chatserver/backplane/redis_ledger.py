@@ -26,7 +26,7 @@ for i, key in ipairs(KEYS) do
 end
 return debts
 """)
-"""What was spent from each key, in milliseconds of refill. For each how long until it is paid."""
+"""Adds spending to each key, in ms of refill. Returns ms until each is paid."""
 
 
 class RedisLedger:

@@ -14,7 +14,7 @@ from chatserver.backplane.redis_calls import TIMEOUT, Client, RedisAway, RedisCa
 from chatserver.telemetry.metrics import Metrics
 
 RETRY_AFTER: Final = 1.0
-"""What someone is told who was refused, when Redis did not say for how long, in seconds."""
+"""Seconds until a retry, told to a refused user when Redis did not say for how long."""
 
 _HIT: Final = Script("""
 local answers = {}
@@ -72,7 +72,7 @@ class SharedWindows(RedisStorage):
         return bool(await self._hits[shard].submit((key, limit, expiry * 1000)))
 
     async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the window begins, by this node's clock, and how many hits are in it."""
+        """Return when the window begins, by this node's clock, and the number of hits in it."""
         key = self._key(self._calls.shard_of(key), key)
         now, count, oldest = await self._calls.run(_LOOK, [key], [expiry * 1000])
         return time.time() - (now - oldest) / 1000, count

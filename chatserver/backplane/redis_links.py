@@ -1,4 +1,4 @@
-"""How Redis is reached: one URL for a server, a Sentinel group or a Cluster.
+"""Connections to Redis: one URL for a server, a Sentinel group or a Cluster.
 
     redis://user:password@host:6379/0
     redis+sentinel://user:password@host1:26379,host2:26379/0/name-of-the-master

@@ -28,13 +28,13 @@ class Other:
         self.doubts = 0
 
     def takes(self, *, is_signed: bool) -> bool:
-        """Whether this node may have published that: once it signs, it signs everything."""
+        """Return whether this node may have published that: once it signs, it signs everything."""
         self.is_signing = self.is_signing or is_signed
         return is_signed or not self.is_signing
 
 
 class Others:
-    """Those that were heard of late, by their ids."""
+    """Other nodes that were heard recently, by their ids."""
 
     def __init__(self, doubt: Callable[[float], None]) -> None:
         """`doubt(since)`: messages may be missing that were published after `since`."""

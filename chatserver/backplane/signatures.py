@@ -33,7 +33,7 @@ class Key:
 
 
 class Verdict(StrEnum):
-    """What became of what was received."""
+    """Result of verifying what was received."""
 
     SIGNED = "signed"
     UNSIGNED = "unsigned"
@@ -50,7 +50,7 @@ class Signatures:
 
     def __init__(self) -> None:
         self.is_required = False
-        """Whether what is not signed is refused; set when no older node is alive."""
+        """True if unsigned messages are refused; set when no older node is alive."""
         self._keys: dict[bytes, bytes] = {}
         self._own: tuple[bytes, bytes] | None = None
         self._offset = 0.0
@@ -58,7 +58,7 @@ class Signatures:
 
     @property
     def misses_key(self) -> bool:
-        """Whether something was signed with a key that is not known here."""
+        """True if something was signed with a key that is not known here."""
         return self._missing is not None
 
     def learn(self, keys: Sequence[Key], own: int, now: float) -> bool:
@@ -82,7 +82,7 @@ class Signatures:
         return b"%b%b%b:%b" % (messages, SEPARATOR, head, _mac(secret, channel, head, messages))
 
     def open(self, channel: bytes, published: bytes) -> tuple[Verdict, bytes]:
-        """What the signature is worth, and the messages without it, if these can be believed."""
+        """Verify a signature; return the verdict, and the messages without it if they are valid."""
         messages, _, record = published.rpartition(SEPARATOR)
         if not record.startswith(_MARK + b":"):
             return Verdict.UNSIGNED, published

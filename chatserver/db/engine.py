@@ -105,12 +105,12 @@ _FROM_DATABASE = (
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether `error` says that the database is away or busy, not that a statement is wrong."""
+    """Return whether the database is away or busy, not that a statement is wrong."""
     return any(isinstance(cause, _PASSING) for cause in _causes(error))
 
 
 def is_lock_conflict(error: BaseException) -> bool:
-    """Whether `error` is a lock that was not free in time, or a deadlock."""
+    """Return whether `error` is a lock that was not free in time, or a deadlock."""
     kinds = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
     return any(isinstance(cause, kinds) for cause in _causes(error))
 
@@ -127,7 +127,7 @@ class StatementRefused(Exception):
 
 
 def describe(error: BaseException) -> str:
-    """What PostgreSQL said, for the log: without a DETAIL, which may hold a whole row."""
+    """Return PostgreSQL's message, for the log: without a DETAIL, which may hold a whole row."""
     *_, last = causes = list(_causes(error))
     kinds = (asyncpg.PostgresError, asyncpg.InterfaceError)
     root = next((cause for cause in causes if isinstance(cause, kinds)), last)
@@ -140,12 +140,12 @@ def describe(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What is wrong with the database, for an operator: one line, without SQL."""
+    """Describe what is wrong with the database, for an operator: one line, without SQL."""
     return " ".join(str(getattr(error, "orig", None) or error).split())[:200]
 
 
 def unavailable() -> Unavailable:
-    """What a caller is told while the database is away."""
+    """Return the error that a caller is told while the database is away."""
     return Unavailable("The database is not available right now.", retry_after=RETRY_AFTER)
 
 

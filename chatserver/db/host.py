@@ -1,4 +1,4 @@
-"""What the host's own tables hold: only a few of their columns are required."""
+"""Columns of the host's own tables: only a few of them are required."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ _MAY_LOCK = text(
 
 @dataclass(frozen=True, slots=True)
 class HostTables:
-    """Which of the optional columns `core.users` and `core.listings` have.
+    """Optional columns that `core.users` and `core.listings` have.
 
     `may_lock_users`: the server's role may lock rows of `core.users`, as a foreign key does.
     """

@@ -78,7 +78,7 @@ def with_short_locks(connection: Connection, *statements: str) -> None:
 
 
 async def is_current(engine: AsyncEngine) -> bool:
-    """Whether the database has every migration that this version of the server knows.
+    """Return whether the database has every migration that this version of the server knows.
 
     A database that is ahead (a newer node migrated it) counts as current: migrations
     keep older nodes working.

@@ -1,1 +1,1 @@
-"""What `chatserver dev` and the tests need beside the server; production never imports it."""
+"""Servers that `chatserver dev` and the tests start; production never imports them."""

@@ -1,4 +1,4 @@
-"""Which account PostgreSQL runs under: it refuses to run as root."""
+"""Account that PostgreSQL runs under: it refuses to run as root."""
 
 import os
 import pwd
@@ -20,7 +20,7 @@ class AccountError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How to start PostgreSQL's programs: put `prefix` before the command.
+    """Account that starts PostgreSQL's programs: put `prefix` before the command.
 
     `uid` and `gid` own its files; both are None where that is the caller.
     """

@@ -38,7 +38,7 @@ BALANCER_PATIENCE: Final = 5.0
 
 @dataclass
 class Cluster:
-    """What runs, and what the manifest tells about it; the first node has number 1."""
+    """Running servers, and what the manifest tells about them; the first node has number 1."""
 
     settings: Settings
     data_dir: Path
@@ -141,7 +141,7 @@ def _check_free(port: int) -> None:
 
 
 def _settings(database_url: str, redis_url: str, data_dir: Path) -> Settings:
-    """Those of production, of which the environment may change all but the addresses."""
+    """Settings of production, of which the environment may change all but the addresses."""
     overrides: dict[str, Any] = {
         "database.url": database_url,
         "redis.url": redis_url,

@@ -71,7 +71,7 @@ class DataDirectory:
         return (self.path / "password").read_text()
 
     def is_ready(self, pid: int) -> bool:
-        """Whether the server with that process id accepts connections."""
+        """Return whether the server with that process id accepts connections."""
         return self._server_pid() == pid and self._pid_file_line(_STATUS) == "ready"
 
     def end_leftover(self) -> None:
@@ -112,7 +112,7 @@ class DataDirectory:
             shutil.rmtree(path, ignore_errors=True)
 
     def failure(self) -> str:
-        """What the log says about why a program of PostgreSQL gave up."""
+        """Return what the log says about why a program of PostgreSQL failed."""
         lines = self.log.read_text(errors="replace").splitlines()
         for mark in ("could not bind", "FATAL: ", "error: "):
             for line in lines:

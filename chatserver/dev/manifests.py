@@ -1,4 +1,4 @@
-"""What `chatserver dev` and `cluster` tell those who try them: users, tokens, links, a file."""
+"""Output of `chatserver dev` and `cluster`: users, tokens, links, a file."""
 
 import os
 from collections.abc import Sequence

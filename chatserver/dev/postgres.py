@@ -94,7 +94,7 @@ class EmbeddedPostgres:
 
     @property
     def socket_dir(self) -> Path:
-        """Where the Unix socket is; only between start() and stop()."""
+        """Path of the Unix socket's directory; only between start() and stop()."""
         return self._socket_dir
 
     @property
@@ -237,7 +237,7 @@ class EmbeddedPostgres:
             time.sleep(0.1)
 
     def _try_launch(self) -> bool:
-        """Whether the server accepts connections; False when it ended instead."""
+        """Return whether the server accepts connections; False when it ended instead."""
         self._process = self._spawn("postgres", "-D", str(self._directory.cluster), *self._flags())
         self._watcher = Watcher(self._process.pid)
         deadline = time.monotonic() + START_TIMEOUT

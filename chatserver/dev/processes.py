@@ -49,7 +49,7 @@ def children_of(pid: int) -> list[psutil.Process]:
 
 
 def works_in(process: psutil.Process, name: str, directory: Path) -> bool:
-    """Whether `process` runs the program `name` with `directory` as its current one."""
+    """Return whether `process` runs the program `name` in `directory`."""
     try:
         return process.name() == name and Path(process.cwd()) == directory.resolve()
     except psutil.Error:
@@ -57,7 +57,7 @@ def works_in(process: psutil.Process, name: str, directory: Path) -> bool:
 
 
 def wait_ended(processes: Sequence[psutil.Process], timeout: float) -> bool:
-    """Whether all of them have ended within `timeout` seconds.
+    """Return whether all of them have ended within `timeout` seconds.
 
     A zombie counts as ended: whoever has to collect it may do that late or never.
     """

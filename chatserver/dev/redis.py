@@ -146,7 +146,7 @@ class EmbeddedRedis:
         return [str(directory / "sentinel.conf"), "--sentinel", *flags]
 
     def _answers(self) -> bool:
-        """Whether it speaks its protocol, be it to ask for a password."""
+        """Return whether it speaks Redis' protocol, even if only to ask for a password."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1.0) as connection:
                 connection.sendall(b"PING\r\n")

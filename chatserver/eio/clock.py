@@ -11,7 +11,7 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """What the protocol needs of an `asyncio.AbstractEventLoop`, which is one."""
+    """The part of `asyncio.AbstractEventLoop` that the protocol needs."""
 
     def time(self) -> float:
         """Seconds since any moment; never goes back."""

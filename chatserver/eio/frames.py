@@ -21,7 +21,7 @@ OVERSIZE_MARK: Final = b"\0"
 HEAD_BYTES: Final = 64
 
 MAX_CUT_BYTES: Final = 8 * 1024 * 1024
-"""What is larger than this ends the connection: it is not even read to be dropped."""
+"""Most bytes of a message that is read to be dropped; a larger one ends the connection."""
 
 PROTOCOL_ERROR: Final = 1002
 INVALID_TEXT: Final = 1007
@@ -157,7 +157,7 @@ class FrameReader:
         return (TEXT, payload) if first == _WHOLE_TEXT else self._take(first, payload, end - at)
 
     def _is_too_large(self, first: int, second: int, length: int) -> bool:
-        """Whether the frame is of a message that is cut; raises FrameError for a bad one."""
+        """Return whether the frame's message is dropped. Raises FrameError for a bad one."""
         opcode = first & 0xF
         if second < _MASKED or first & _RESERVED or opcode not in _OPCODES:
             raise FrameError(PROTOCOL_ERROR)

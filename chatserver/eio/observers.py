@@ -1,4 +1,4 @@
-"""What the Socket.IO server tells those who count."""
+"""Observer of the Socket.IO server: its events, to be counted."""
 
 from typing import Protocol
 

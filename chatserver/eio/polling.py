@@ -9,7 +9,7 @@ from chatserver.eio.protocol import CLOSE, MAX_POLL_PACKETS, NOOP, SEPARATOR
 from chatserver.eio.websocket import frame_payload
 
 POLL_GAP: Final = 2.5
-"""How long a client whose connection ended between two polls may take for the next, in
+"""Time that a client whose connection ended between two polls may take for the next, in
 seconds: with presence.offline_grace others hear within 5 s that it has gone, and no
 living client needs a round trip as long as this."""
 

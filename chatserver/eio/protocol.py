@@ -59,14 +59,14 @@ class Limits(Protocol):
 
     @property
     def connect_timeout(self) -> float:
-        """How long a client may take to change over to a websocket, or to say who it is."""
+        """Seconds that a client may take to upgrade to a websocket, or to authenticate."""
 
     @property
     def max_packet_bytes(self) -> int: ...
 
     @property
     def max_queue_bytes(self) -> int:
-        """What may wait for one client; who lets more wait is dropped."""
+        """Most bytes that may wait for one client; one that lets more wait is dropped."""
 
     @property
     def max_sockets_per_address(self) -> int:
@@ -74,11 +74,11 @@ class Limits(Protocol):
 
 
 class Receiver(Protocol):
-    """What an Engine.IO connection carries: Socket.IO."""
+    """Protocol above an Engine.IO connection: Socket.IO."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether something that was received is not yet handled and answered."""
+        """True while something that was received is not yet handled and answered."""
 
     def receive(self, data: bytes) -> None:
         """Take the payload of one message packet; never blocks, never raises."""

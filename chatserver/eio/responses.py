@@ -111,7 +111,7 @@ def preflight(request: web.Request) -> web.Response:
 
 
 def cors_headers(request: web.Request) -> CIMultiDict[str]:
-    """What every answer to an allowed origin carries."""
+    """Headers of every response to an allowed origin."""
     headers = CIMultiDict(
         {hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff", hdrs.VARY: "Origin"}
     )

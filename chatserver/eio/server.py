@@ -45,7 +45,7 @@ async def _send_as_it_is(_: web.Request, __: web.StreamResponse) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """How the server looks at requests, and what of it is not its own to know.
+    """Policy for requests, as the application decides it.
 
     `origin_allowed` says whether the page of a request may call, and `counted_address`
     with whose sockets that of its client counts. `admit_handshake` and `admit_request`
@@ -120,7 +120,7 @@ class EngineServer:
         request: web.Request,
         answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """What `answer` gives for a request of an allowed origin; an EngineError is answered."""
+        """Return `answer`'s response to an allowed origin, or its EngineError as a response."""
         if not self._edge.origin_allowed(request):
             return self._refusals.answer(responses.foreign_origin(), request)
         try:

@@ -33,7 +33,7 @@ LEAST_RATE: Final = 4096
 
 
 class Engine(Protocol):
-    """What a connection needs of its server."""
+    """Interface of a connection to its server."""
 
     clock: Clock
     observer: Observer
@@ -118,7 +118,7 @@ class EngineSocket:
 
     @property
     def queued_bytes(self) -> int:
-        """What waits for this client in our memory, frame headers included."""
+        """Bytes that wait for this client in our memory, frame headers included."""
         return self._out_bytes + self.transport.buffered
 
     # Sending
@@ -294,7 +294,7 @@ class EngineSocket:
             self._timer = self._engine.clock.call_later(delay, self._send_ping)
 
     def _drained_bytes(self) -> int:
-        """How many bytes have left our memory for this client, ever."""
+        """Number of bytes that have ever left our memory for this client."""
         return self._sent_bytes - self.transport.buffered
 
     # The end

@@ -1,4 +1,4 @@
-"""What carries the frames of a connection: a websocket, polls, or nothing yet."""
+"""Transports that carry the frames of a connection: a websocket, polls, or none yet."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Protocol

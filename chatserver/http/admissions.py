@@ -67,7 +67,7 @@ class Admissions:
         self._logged_at = float("-inf")
 
     def __len__(self) -> int:
-        """How many are open, without those on probation."""
+        """Number of open connections, without those on probation."""
         return self._open
 
     def begin(self, peer: str | None) -> "Admission":
@@ -106,7 +106,7 @@ class Admissions:
         self._candidates.pop(candidate, None)
 
     def admits(self, admission: "Admission", headers: Mapping[str, str]) -> bool:
-        """Whether a request shows that it comes through a proxy which is not trusted."""
+        """Return whether a request shows that it comes through a proxy which is not trusted."""
         is_forwarded = "X-Forwarded-For" in headers and self._is_proxy(admission.peer)
         return admission.reason is Reason.ADDRESS and is_forwarded
 
@@ -128,7 +128,7 @@ class Admissions:
 
 
 class Admission:
-    """What was decided about one connection: `reason` is None for one that is admitted."""
+    """Decision about one connection: `reason` is None for one that is admitted."""
 
     __slots__ = ("_admissions", "_block", "_is_served", "peer", "reason")
 

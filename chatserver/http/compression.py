@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 GZIP: Final = "gzip"
 
 MIN_BYTES: Final = 1400
-"""What fits into one TCP segment travels no faster when it is smaller."""
+"""Smallest body that is compressed, in bytes: one TCP segment is sent no faster when smaller."""
 
 MAX_BYTES_IN_LOOP: Final = 65_536
 """Up to here it takes a quarter of a millisecond; what is larger goes to a thread."""
@@ -46,7 +46,7 @@ async def compress(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def accepts_gzip(request: web.Request) -> bool:
-    """Whether the caller names gzip, or anything, and does not give it a weight of 0."""
+    """Return whether the caller names gzip, or anything, and does not give it a weight of 0."""
     weights = dict(_weights(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
     return weights.get(GZIP, weights.get("*", False))
 

@@ -30,7 +30,7 @@ from chatserver.http.successors import Successor, Successors
 from chatserver.http.unread_answers import UnreadAnswers
 
 SERVER_NAME: Final = "chatserver"
-"""How answers call what gave them: aiohttp would tell its version and that of Python."""
+"""Value of the `Server` header: aiohttp would tell its version and that of Python."""
 
 
 MAX_HEAD_BYTES: Final = 32_768
@@ -51,7 +51,7 @@ UNACKNOWLEDGED: Final = 40_000
 """Milliseconds that the kernel waits for a client to acknowledge or to make room."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
-"""As SO_LINGER: do not wait, drop what was not sent."""
+"""SO_LINGER's value: do not wait, drop what was not sent."""
 
 _TCP_OPTIONS: Final = (
     ("TCP_NOTSENT_LOWAT", UNSENT_BYTES),
@@ -175,7 +175,7 @@ class Connection(web.RequestHandler):
         self._unread.forget(self)
 
     def unsent_bytes(self) -> int:
-        """What the kernel has not taken."""
+        """Return how many bytes the kernel has not taken."""
         return self._wire.get_write_buffer_size()
 
     def give_up(self) -> None:
@@ -224,7 +224,7 @@ class Connection(web.RequestHandler):
         return response
 
     def log_exception(self, *args: Any, **options: Any) -> None:
-        """As aiohttp does, but for a body that is broken behind its answer: anybody's again."""
+        """Log like aiohttp, but no body that breaks after its response: anybody can send one."""
         if not isinstance(options.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **options)
 
@@ -260,7 +260,7 @@ def _head_size(message: Any) -> int:
 
 
 def _long_head() -> Any:
-    """What aiohttp queues instead of a request whose head is too long."""
+    """Stand-in that aiohttp queues for a request whose head is too long."""
     return web_protocol._ErrInfo(400, LineTooLong(b"", MAX_HEAD_BYTES), "")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 ENOUGH: Final = 1 << 20
-"""As many are asked for where there is no limit."""
+"""Number of descriptors asked for where there is no limit."""
 
 
 def raise_limit() -> int:
@@ -22,5 +22,5 @@ def raise_limit() -> int:
 
 
 def count_open() -> int:
-    """How many descriptors of this process are open."""
+    """Return the number of open descriptors of this process."""
     return sum(1 for _ in Path("/dev/fd").iterdir()) - 1  # less the one that reads the list

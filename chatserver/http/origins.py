@@ -1,4 +1,4 @@
-"""Which web pages may call: one decision for REST and for sockets."""
+"""Web pages that may call: one decision for REST and for sockets."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ class OriginPolicy:
         self._proxies = TrustedProxies(trusted_proxies)
 
     def allows(self, origin: str | None, own_origin: str) -> bool:
-        """Whether a page of `origin` may call the server that it knows as `own_origin`."""
+        """Return whether a page of `origin` may call the server that it knows as `own_origin`."""
         if origin is None or origin == own_origin or origin in self._origins:
             return True
         page = _page_origin(origin)
@@ -47,7 +47,7 @@ class OriginPolicy:
         )
 
     def is_forwarded_by_stranger(self, request: web.Request) -> bool:
-        """Whether it seems to come through a proxy that is not trusted."""
+        """Return whether it seems to come through a proxy that is not trusted."""
         is_forwarded = hdrs.X_FORWARDED_FOR in request.headers
         return is_forwarded and self._proxies.may_be_proxy(request.remote)
 
@@ -67,11 +67,11 @@ class OriginPolicy:
         return self.counted_peer(address)
 
     def counted_peer(self, peer: str | None) -> str:
-        """As `counted_address`, for a TCP connection: empty for that of a trusted proxy."""
+        """Like `counted_address`, for a TCP connection: empty for that of a trusted proxy."""
         return "" if peer is None or self._proxies.trusts(peer) else countable_block(peer)
 
     def may_be_proxy(self, peer: str | None) -> bool:
-        """Whether X-Forwarded-For from there may be a proxy's that is not trusted."""
+        """Return whether X-Forwarded-For from there may be a proxy's that is not trusted."""
         return self._proxies.may_be_proxy(peer)
 
 

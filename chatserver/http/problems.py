@@ -77,7 +77,7 @@ _BY_STATUS: Mapping[int, type[ChatError]] = {
 
 
 def from_http(error: web.HTTPException) -> tuple[ChatError, Sequence[str]]:
-    """What aiohttp refused by itself as an error of ours, and the methods to `Allow`."""
+    """Return what aiohttp refused by itself as an error of ours, and the methods to `Allow`."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         return MethodNotAllowed(), sorted(error.allowed_methods)
     if error.status in _BY_STATUS:

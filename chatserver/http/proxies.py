@@ -1,4 +1,4 @@
-"""Who is at the other end of a request that may have come through proxies.
+"""Addresses of clients whose requests may have come through proxies.
 
 A proxy is believed only if its own address is a trusted one: then what it appended
 to `X-Forwarded-*` is as good as what the connection says. Everything here takes
@@ -24,12 +24,12 @@ class TrustedProxies:
         self._networks = tuple(ip_network(network) for network in networks)
 
     def trusts(self, address: str | None) -> bool:
-        """Whether this is one of them; no address at all is not."""
+        """Return whether this is one of them; no address at all is not."""
         parsed = _parse(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def may_be_proxy(self, peer: str | None) -> bool:
-        """Whether a peer that is not trusted may be a proxy all the same.
+        """Return whether an untrusted client may be a proxy all the same.
 
         Any may be where none is named, else only one of a private network: whoever
         writes X-Forwarded-For from outside, past proxies that are known, is no proxy.
@@ -78,7 +78,7 @@ class TrustedProxies:
 
 
 def address_block(address: str) -> str:
-    """What belongs to one customer, as far as one can tell: an IPv4 address, a /64 of IPv6.
+    """Return the network that probably is one customer's: an IPv4 address, a /64 of IPv6.
 
     Empty for UNKNOWN.
     """

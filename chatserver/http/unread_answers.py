@@ -24,14 +24,14 @@ class Reader(Protocol):
     """The sending side of a connection."""
 
     def unsent_bytes(self) -> int:
-        """What the operating system has not taken yet; 0 for what others see to."""
+        """Return how many bytes the system has not taken yet; 0 for what others see to."""
 
     def give_up(self) -> None:
         """Close the connection at once and throw away what was not sent."""
 
 
 class _Unsent:
-    """What a client has taken since its answer got stuck."""
+    """Progress of a client since its response got stuck."""
 
     __slots__ = ("last", "since", "taken")
 

@@ -61,7 +61,7 @@ Handler = Callable[[str, Any], Awaitable[dict[str, Any]]]
 
 
 class ChatAnswers:
-    """What clients are told of failures (`sio.server.Answers`), by the contract's error object."""
+    """Error objects told to clients (`sio.server.Answers`), by the contract."""
 
     @staticmethod
     def ack(error: BaseException) -> dict[str, Any]:
@@ -246,7 +246,7 @@ class ChatNamespace(AsyncNamespace):
         self._log.info("socket_closed", user_id=str(principal.user_id), reason=reason)
 
     async def _authenticate(self, environ: Environ, auth: dict[str, Any] | None) -> Principal:
-        """Who connects. The handshake is its user's; with a bad token, its address'."""
+        """Authenticate a connection. It counts for its user; with a bad token, for its address."""
         address = environ.get(COUNTED_ADDRESS, "")
         token = handshake_token(environ, auth, takes_query=self._takes_query_token)
         try:

@@ -8,7 +8,7 @@ from chatserver.sio.client import Client
 
 
 class Unsupported(NotImplementedError):
-    """What python-socketio documents and this server does not do; the text says why."""
+    """Raised for what python-socketio documents and this server does not do; the text says why."""
 
 
 def names_of(value: Any) -> list[str]:
@@ -31,7 +31,7 @@ def _leave_to_clients() -> NoReturn:
 
 
 class Participants:
-    """What a `socketio.AsyncManager` says of clients and rooms, for those of this node."""
+    """Clients and rooms of this node, with the methods of a `socketio.AsyncManager`."""
 
     server: Any
 

@@ -32,7 +32,7 @@ from chatserver.sio.server import SocketServer
 __all__ = ["AsyncNamespace", "AsyncServer", "ConnectionRefusedError", "Manager", "RedisManager"]
 
 SOCKETIO_CHANNEL: Final = "socketio"
-"""What managers say to each other goes here; so does what another program emits with
+"""Channel of what managers publish to each other, and of what another program emits with
 `socketio.AsyncRedisManager(url, channel="<prefix>:socketio", write_only=True)`."""
 
 CALLBACK_TTL: Final = 600.0
@@ -118,7 +118,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         return self._client(sid, namespace).socket.name
 
     def get_environ(self, sid: str, namespace: str | None = None) -> Mapping[str, str]:
-        """What of the handshake a connect handler may ask for (see `eio.handshakes`)."""
+        """The part of the handshake that a connect handler may read (see `eio.handshakes`)."""
         environ = self._client(sid, namespace).environ
         if environ is None:
             reason = "the environ is kept until the connect handler returns: it holds the token"
@@ -149,7 +149,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
 
 
 class _Engine:
-    """What the library's server calls of its engine; anything else is an AttributeError."""
+    """Methods that the library's server calls of its engine; anything else is an AttributeError."""
 
     async_mode = "aiohttp"
 

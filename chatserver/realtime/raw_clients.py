@@ -32,7 +32,7 @@ _OUR_FAULT: Final = ("internal_error", "unavailable")
 
 
 class Revisions:
-    """Which changes of the conversation (`rev`) a client has been told of."""
+    """Changes of the conversation (`rev`) that a client has been told of."""
 
     __slots__ = ("_ahead", "_known")
 
@@ -83,7 +83,7 @@ class Echoes:
         self._shown = None
 
     def is_due(self, message_id: str) -> bool:
-        """Whether an event with that message is still to be shown."""
+        """Return whether an event with that message is still to be shown."""
         if message_id in self._answered:
             del self._answered[message_id]
             return False
@@ -92,7 +92,7 @@ class Echoes:
         return True
 
     def answer(self, message_id: str) -> bool:
-        """Whether the send that became that message is still to be answered with it."""
+        """Return whether the send that became that message is still to be answered with it."""
         if self._shown is not None and message_id in self._shown:
             return False
         self._answered[message_id] = None

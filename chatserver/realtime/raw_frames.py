@@ -40,7 +40,7 @@ class Request:
 
 
 def read_frame(data: bytes, conversation_id: str) -> Request:
-    """What a client of that conversation asks; `data` as `WebSocket.receive` has it."""
+    """Parse what a client of that conversation asks; `data` as `WebSocket.receive` has it."""
     if data == BINARY_MARK:
         return Request(NO_EVENT, error=InvalidPayload("Frames are text, not binary."))
     try:

@@ -26,7 +26,7 @@ MAX_TIMER: Final = timedelta(days=30)
 
 @dataclass(slots=True)
 class Refusals:
-    """What one socket sent while it had to wait: `until` when, and since when it knows."""
+    """Count of refused events of one socket: told at `told_at` to wait until `until`."""
 
     told_at: float = 0.0
     until: float = 0.0
@@ -53,7 +53,7 @@ class Joined:
 
 @dataclass(slots=True)
 class Session:
-    """What the node knows of one socket. `expiry` fires when the token has run out."""
+    """State that the node keeps of one socket. `expiry` fires when the token has run out."""
 
     principal: Principal
     joined: dict[UUID, Joined] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Sessions:
         return [(session.principal.user_id, sid) for sid, session in self._sessions.items()]
 
     def open_users(self) -> set[UUID]:
-        """Who has a socket of this node."""
+        """Users who have a socket on this node."""
         return {session.principal.user_id for session in self._sessions.values()}
 
     def close_users(self, user_ids: Container[UUID]) -> None:
@@ -143,7 +143,7 @@ class Sessions:
 
 
 def environ_of(request: web.Request) -> Environ:
-    """What of a handshake the connect handler gets: with the address that it counted on."""
+    """The part of a handshake that the connect handler gets, with the address it is counted on."""
     return {**plain_environ_of(request), COUNTED_ADDRESS: request.get(COUNTED, "")}
 
 

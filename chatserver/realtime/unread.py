@@ -23,7 +23,7 @@ def _ignore(_: Iterable[tuple[UUID, UUID]]) -> None:
 
 @dataclass(slots=True)
 class _Told:
-    """What a user was told last: the newest total, and each conversation's version.
+    """Values last told to a user: the newest total, and each conversation's version.
 
     Some device may know everything up to the version `floor` from elsewhere.
     """
@@ -109,7 +109,7 @@ class LatestUnread:
 
 
 def _set_version(told: _Told, conversation: str, version: int) -> None:
-    """What is forgotten with it may come late: then it is in doubt."""
+    """Note a version. Events for a conversation dropped from the cache may come late."""
     told.conversations[conversation] = version
     told.conversations.move_to_end(conversation)
     if len(told.conversations) > MAX_CONVERSATIONS:

@@ -1,4 +1,4 @@
-"""What all schemas have in common: unknown fields are bad, and errors name each field."""
+"""Base of all schemas: unknown fields are bad, and errors name each field."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ class Schema(ma.Schema):
         self._names = {field.data_key or name for name, field in self.load_fields.items()}
 
     def load(self, data: Any, **options: Any) -> Any:
-        """As in marshmallow. Raises ValidationError."""
+        """Load `data`, as in marshmallow. Raises ValidationError."""
         if isinstance(data, Mapping):
             unknown = list(islice((name for name in data if name not in self._names), MAX_UNKNOWN))
             if len(unknown) == MAX_UNKNOWN and len(data) > MAX_UNKNOWN + len(self._names):
@@ -51,7 +51,7 @@ class Schema(ma.Schema):
 
 
 def has_hooks(schema: ma.Schema) -> bool:
-    """Whether something sees the whole payload before or after its fields are loaded."""
+    """Return whether a hook sees the whole payload before or after its fields are loaded."""
     return any(schema._hooks.values())
 
 

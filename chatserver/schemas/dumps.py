@@ -35,7 +35,7 @@ def dump_function(schema: type[ma.Schema], *, for_orjson: bool = False) -> Dump:
 def _expression(
     field: fields.Field[Any], value: str, scope: dict[str, Any], for_orjson: bool
 ) -> str:
-    """What dumps `value` as `field` says; the functions that it calls are put into `scope`."""
+    """Return the expression that dumps `value` as `field` says; its functions go into `scope`."""
     match field:
         case fields.String() | fields.Integer() | fields.Boolean():
             text = value

@@ -34,14 +34,14 @@ class MessageEncoder:
 
 
 def _encode(message: Message) -> bytes:
-    """As `dump_message` has it; orjson itself writes the ids and times of a new message."""
+    """Encode like `dump_message`; orjson itself writes the ids and times of a new message."""
     if not _is_new(message):
         return orjson.dumps(dump_message(message))
     return orjson.dumps(_dump_new(message), option=orjson.OPT_UTC_Z)
 
 
 def _is_new(message: Message) -> bool:
-    """Whether nothing has happened to it yet. orjson leaves out microseconds that are 0."""
+    """Return whether nothing has happened to it yet. orjson leaves out microseconds that are 0."""
     at = message.created_at
     has_other_times = message.delivered_at or message.read_at or message.edited_at
     is_new = message.updated_at is at and not has_other_times

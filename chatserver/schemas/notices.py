@@ -29,7 +29,7 @@ def _check_data(data: dict[str, Any]) -> None:
 
 
 def _depth(data: dict[str, Any]) -> int | None:
-    """How many objects and lists are inside one another, up to one more than are allowed.
+    """Return how deeply objects and lists are nested, up to one more than is allowed.
 
     None for what must be longer than is allowed: a value takes two bytes and its comma.
     """

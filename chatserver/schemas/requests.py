@@ -1,4 +1,4 @@
-"""What clients send: bodies, queries and event payloads, each loaded by one schema."""
+"""Schemas of what clients send: bodies, queries and event payloads, one for each."""
 
 import base64
 import binascii
@@ -53,7 +53,7 @@ class MessageBody(Schema):
 
 
 def draft(values: dict[str, Any]) -> Draft:
-    """What MessageBody loaded, as the service takes it."""
+    """Build the service's argument from what MessageBody loaded."""
     return Draft(**{name: values[name] for name in MessageBody.declared()})
 
 

@@ -28,7 +28,7 @@ _CURSOR: dict[str, Any] = {
 
 
 class OpenStateSchema(Schema):
-    """How far a device holds a conversation."""
+    """Position of a device in a conversation."""
 
     seq = sequence_number(required=True)
     rev = sequence_number(required=True)
@@ -74,7 +74,7 @@ class SyncSchema(Schema):
 
 
 def open_states(values: dict[UUID, dict[str, int]]) -> dict[UUID, OpenState]:
-    """What SyncRequest loaded under `open`, as the service takes it."""
+    """Build the service's argument from what SyncRequest loaded under `open`."""
     return {conversation_id: OpenState(**state) for conversation_id, state in values.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from chatserver.settings.section import Section, SettingsError
 
 NULL_ORIGIN: Final = "null"
-"""How browsers name the origin of what has none: a sandboxed frame, a local file."""
+"""Origin that browsers send where there is none: a sandboxed frame, a local file."""
 
 # Old Android web views say this of local files, where others say `null`.
 _LOCAL_FILES: Final = "file://"

@@ -1,4 +1,4 @@
-"""Whether a secret could be guessed: what people type instead of having one made at random.
+"""Check of secrets: what people type can be guessed, what was made at random cannot.
 
 An estimate that errs on the side of accepting. What generators make passes (of 20,000 of
 each kind, `openssl rand -hex 16` among them, none was refused, of random letters without a
@@ -40,7 +40,7 @@ _DIGITS_FOR_LETTERS: Final = str.maketrans("013457@$", "oieastas")
 
 
 def is_guessable(secret: str) -> bool:
-    """Whether it repeats itself, runs along an alphabet or a keyboard, or is made of words.
+    """Return whether it repeats itself, runs along an alphabet or a keyboard, or is made of words.
 
     Or says that it is a secret, with digits for letters or without.
     """
@@ -67,7 +67,7 @@ def _novel(text: str) -> str:
 
 
 def _bits(text: str) -> float:
-    """How much there is in the characters, taken one by one."""
+    """Return the entropy of the characters, taken one by one, in bits."""
     counts = Counter(text).values()
     return sum(count * math.log2(len(text) / count) for count in counts)
 

@@ -9,7 +9,7 @@ from chatserver.settings.section import PositiveFloat, PositiveInt, Section, Set
 
 MAX_PORT: Final = 65535
 BUILT_IN_PAGE: Final = "built-in"
-"""As `server.web_root`: the chat page that comes with the server."""
+"""Value of `server.web_root` for the chat page that comes with the server."""
 
 
 @dataclass(frozen=True, slots=True)

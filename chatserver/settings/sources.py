@@ -1,4 +1,4 @@
-"""Where settings come from: TOML files, the environment and files that hold a secret."""
+"""Sources of settings: TOML files, the environment and files that hold a secret."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -73,7 +73,7 @@ def read_environ(environ: Mapping[str, str], known: Known) -> dict[str, Given]:
 
 
 def _read_secret(variable: str, path: Path) -> str:
-    """What the file holds, without the line's end that editors put behind it."""
+    """Read the file, without the line's end that editors put behind it."""
     try:
         return path.read_text("utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:

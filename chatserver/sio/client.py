@@ -29,7 +29,7 @@ _IN_ONE_TURN: Final = 8
 
 
 class _Phase(Enum):
-    """What the client may send next."""
+    """Phase of a client: which packets it may send next."""
 
     NEW = auto()  # CONNECT
     OPEN = auto()  # events, DISCONNECT

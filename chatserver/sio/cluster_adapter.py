@@ -16,7 +16,7 @@ LISTEN_TIMEOUT: Final = 0.5
 
 
 class Bus(Protocol):
-    """What carries events from node to node, by channels."""
+    """Bus that carries events from node to node, by channels."""
 
     @property
     def is_heard(self) -> bool: ...

@@ -1,4 +1,4 @@
-"""How clients leave a node that goes down: one after another, each served until its turn."""
+"""Drain of a node that goes down: clients leave one after another, each served until its turn."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ from chatserver.eio.protocol import SERVICE_RESTART, Reason
 from chatserver.eio.session import EngineSocket
 
 FLUSH_GRACE: Final = 1.0
-"""How long a client whose events are answered may take to fetch the answers, in seconds."""
+"""Time that a client may take to fetch the answers to its last events, in seconds."""
 
 _TICK: Final = 0.02
 

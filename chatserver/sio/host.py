@@ -1,4 +1,4 @@
-"""What a client and its application owe each other, and what a client needs of its server."""
+"""Interfaces between a client, its application and its server."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -11,13 +11,13 @@ ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
 
 
 class Application(Protocol[ClientT_contra]):
-    """What is served. For one client its methods run one at a time, in the order in which
-    things happened; only `acknowledge` does not wait."""
+    """Application that is served. For one client its methods run one at a time, in the
+    order of events; only `acknowledge` does not wait."""
 
     async def connect(
         self, client: ClientT_contra, auth: dict[str, Any] | None
     ) -> Mapping[str, Any] | None:
-        """What to refuse the client with, as `{message, data?}`; None to accept it.
+        """Accept the client by returning None, or refuse it by returning `{message, data?}`.
 
         The client may enter rooms here; what is emitted to them follows the answer.
         """
@@ -42,20 +42,20 @@ class Application(Protocol[ClientT_contra]):
 
 
 class Answers(Protocol):
-    """What clients are told of failures: the protocol has no words of its own for them."""
+    """Error objects told to clients: the protocol has no words of its own for failures."""
 
     def ack(self, error: BaseException) -> Any:
         """The acknowledgement for what a handler raised, or an `EventRefused`."""
 
     def refusal(self, error: BaseException) -> Mapping[str, Any]:
-        """What a CONNECT is refused with, as `{message, data?}`."""
+        """Return what a CONNECT is refused with, as `{message, data?}`."""
 
     def unasked(self, values: Sequence[Any]) -> tuple[str, Any] | None:
         """The event by which a client that asked for no acknowledgement hears of one."""
 
 
 class Host(Protocol[ClientT_contra]):
-    """What a client needs of its server."""
+    """Interface of a client to its server."""
 
     answers: Answers
     clock: Clock

@@ -191,7 +191,7 @@ def _decode_id(digits: bytes) -> int:
 
 
 EVENT_PREFIX = b"42"
-"""What an encoded event that asks for no acknowledgement begins with; a JSON array follows."""
+"""Prefix of an encoded event that asks for no acknowledgement; a JSON array follows."""
 
 
 def encode_event(event: str, payload: Any, ack_id: int | None = None) -> bytes:

@@ -33,7 +33,7 @@ class SocketLimits(Limits, Protocol):
 
     @property
     def max_pending_events(self) -> int:
-        """How many events of one client may wait before no more is read from it."""
+        """Number of events of one client that may wait before no more is read from it."""
 
 
 class SocketServer:
@@ -89,7 +89,7 @@ class SocketServer:
     async def run_connect(
         self, client: Client, auth: dict[str, Any] | None
     ) -> Mapping[str, Any] | None:
-        """What to refuse the client with; None to accept it. A failing handler refuses."""
+        """Return what to refuse the client with; None to accept it. A failing handler refuses."""
         try:
             return await self.application.connect(client, auth)
         except (Exception, asyncio.CancelledError) as error:

@@ -262,7 +262,7 @@ class Metrics:
         self._pool_used.set({}, used)
 
     def readiness(self, parts: Mapping[str, bool], *, is_draining: bool) -> None:
-        """How each part stood when it was last looked at."""
+        """State of each part, as of the last check."""
         for part, is_good in parts.items():
             self._ready.set({"check": part}, int(is_good))
         self._draining.set({}, int(is_draining))

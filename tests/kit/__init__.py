@@ -1,1 +1,1 @@
-"""What tests of several places share: real servers, clients and their control."""
+"""Fixtures that tests of several places share: real servers, clients and their control."""

@@ -116,7 +116,7 @@ class HaProxy(Balancer):
         assert await self.command(f"set server nodes/chat{node + 1} state {state}") == ""
 
     async def states(self) -> list[str]:
-        """What it thinks of each node: UP, DOWN, MAINT, DRAIN, or something in between."""
+        """Return its state of each node: UP, DOWN, MAINT, DRAIN, or something in between."""
         lines = (await self.command("show stat nodes 4 -1")).removeprefix("# ").splitlines()
         column = lines[0].split(",").index("status")
         return [line.split(",")[column].split()[0] for line in lines[1:]]
@@ -168,7 +168,7 @@ class HaProxyPlace:
         self._stack = AsyncExitStack()
 
     async def start(self, template: str | None = None) -> None:
-        """As `running_haproxy`; one that runs is ended first, with all its connections."""
+        """Like `running_haproxy`; one that runs is ended first, with all its connections."""
         await self.close()
         running = running_haproxy(self._nodes, self._directory, template, port=self.port)
         await self._stack.enter_async_context(running)
@@ -179,7 +179,7 @@ class HaProxyPlace:
 
 @asynccontextmanager
 async def running_nginx(nodes: Sequence[int], directory: Path) -> AsyncIterator[Balancer]:
-    """As `running_haproxy`."""
+    """Like `running_haproxy`."""
     program, port = find_program("nginx"), free_port()
     # The places where it would write without asking, which need root or do not exist.
     temporary = "".join(

@@ -1,4 +1,4 @@
-"""What people hold in their hands: a REST caller, and a socket with all that it heard."""
+"""Clients of tests: a REST caller, and a socket that keeps every event."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ TIMEOUT = PATIENCE
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request got; `body` is the JSON, or None where there is none."""
+    """Response to a request; `body` is the JSON, or None where there is none."""
 
     status: int
     body: Any
@@ -121,7 +121,7 @@ class Device:
         return await self.call_raw(json.dumps([event, *args]))
 
     async def call_raw(self, payload: str) -> Any:
-        """As `call`, with the JSON array written out by the caller."""
+        """Like `call`, with the JSON array written out by the caller."""
         self._next_id += 1
         answer = self._answers[self._next_id] = asyncio.get_running_loop().create_future()
         await self.send_raw(f"42{self._next_id}{payload}")

@@ -70,7 +70,7 @@ class ClusterNode:
 
     @property
     def log(self) -> str:
-        """What the process has written."""
+        """Output of the process."""
         return self.server.log
 
     async def start(self) -> None:

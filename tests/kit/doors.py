@@ -28,7 +28,7 @@ ROWS = {
 }
 
 Outcome = tuple[str, Any]
-"""What an operation came to: "ok" with what both doors tell, or "error" with its object."""
+"""Outcome of an operation: "ok" with what both doors tell, or "error" with its object."""
 
 
 class Door(Protocol):

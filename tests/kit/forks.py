@@ -38,7 +38,7 @@ class Fork:
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """As `poll`, once it has ended. Raises TimeoutExpired."""
+        """Like `poll`, once it has ended. Raises TimeoutExpired."""
         self._process.join(timeout)
         code = self.poll()
         if code is None:

@@ -44,7 +44,7 @@ class Nodes:
         return int(await self.client.zcard(self._untold))
 
     async def end_claims(self) -> None:
-        """As if so much time had passed as a claim lasts."""
+        """Move all claims back by `claim_ttl`, so that they end now."""
         for user in await self.client.zrange(self._untold, 0, -1):
             await self.client.zincrby(self._untold, -1000 * self.claim_ttl, user)
 
@@ -65,7 +65,7 @@ async def running_nodes(
 
 
 async def told(leases: RedisLeases) -> list[UUID]:
-    """What a tick hands out, told and settled."""
+    """Take what a tick hands out, tell and settle it."""
     changed = list(await leases.expire())
     await leases.settle(changed)
     return changed

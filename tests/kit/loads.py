@@ -16,7 +16,7 @@ Send = Callable[[str], Coroutine[Any, Any, str | None]]
 
 @dataclass
 class Load:
-    """What became of each send: its `client_msg_id` is in one of the sets."""
+    """Outcomes of sends: each `client_msg_id` is in one of the sets."""
 
     stored: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What metrics a node has, read from its registry, and what docs/operations.md says of them."""
+"""Metrics of a node, read from its registry, and those that docs/operations.md lists."""
 
 import re
 from pathlib import Path

@@ -55,7 +55,7 @@ def remove_abandoned(place: Path) -> None:
 
 
 def _fast_place() -> Path | None:
-    """Where files are in memory; None where there is no such place."""
+    """Return the directory for files in memory; None where there is none."""
     if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ENOUGH_MEMORY:
         return None
     return _MEMORY

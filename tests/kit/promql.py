@@ -1,4 +1,4 @@
-"""What an expression of PromQL names: its metrics, and the labels of each selector."""
+"""Names in an expression of PromQL: its metrics, and the labels of each selector."""
 
 import re
 from collections.abc import Iterator

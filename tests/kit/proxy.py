@@ -43,7 +43,7 @@ class Proxy:
         self.upstream = upstream
         self.port = 0
         self.accepted = 0
-        """How many connections there have been."""
+        """Number of connections that there have been."""
         self._delay = 0.0
         self._handshake = 0.0
         self._is_refusing = False
@@ -56,7 +56,7 @@ class Proxy:
 
     @property
     def open(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         return len(self._links)
 
     async def start(self) -> None:
@@ -118,11 +118,11 @@ class Proxy:
         self.reset()
 
     def cut_after(self, needle: bytes) -> Cut:
-        """When the client next sends `needle`, let it be done, but cut off the answer."""
+        """Pass on the client's next `needle`, but cut off the answer."""
         return self._add(Cut(needle, is_answered=True))
 
     def cut_before(self, needle: bytes) -> Cut:
-        """When the client next sends `needle`, cut the connection instead of passing it on."""
+        """Cut the connection when the client next sends `needle`, instead of passing it on."""
         return self._add(Cut(needle, is_answered=False))
 
     def _add(self, cut: Cut) -> Cut:
@@ -290,7 +290,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 def postgres_upstream(database_url: str) -> Upstream:
-    """Where the PostgreSQL of `database_url` listens."""
+    """Return host and port of the PostgreSQL of `database_url`."""
     url = make_url(database_url)
     if url.host:
         return url.host, url.port or 5432

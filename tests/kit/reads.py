@@ -1,4 +1,4 @@
-"""Which rows the statements of a block read."""
+"""Rows that the statements of a block read."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Reads:
-    """What the statements in the block read, by index alone.
+    """Rows that the statements in the block read, by index alone.
 
     `rows`: how many of each table; `tables`: those that were looked at, even in vain.
     """

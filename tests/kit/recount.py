@@ -96,7 +96,7 @@ FAULTS = {
 
 
 async def find_faults(database: Database) -> dict[str, int]:
-    """How many rows break which promise: empty where all is well."""
+    """Count the rows that break each promise: empty where all is well."""
     faults = {}
     async with database.transaction() as connection:
         for name, query in FAULTS.items():

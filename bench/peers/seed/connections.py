@@ -1,4 +1,4 @@
-"""Who is connected to which conversation: the seed's ConnectionManager."""
+"""Connections of each conversation: the seed's ConnectionManager."""
 
 from collections import defaultdict
 from typing import Any
