@@ -20,7 +20,7 @@ from tests.system.e2e.node_client import JsSocket, NodeClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DRAIN: Final = {"server__drain_delay": 3.0, "server__drain_spread": 1.5}
+DRAIN: Final = {"server__drain_delay": 5.0, "server__drain_spread": 1.5}
 """Time enough to notice it and to send new connections elsewhere."""
 
 Say = Callable[[dict[str, Any]], Awaitable[Any]]
