@@ -23,8 +23,8 @@ from chatserver.backplane.redis_others import Others
 from chatserver.backplane.signatures import SEPARATOR, Signatures, Verdict
 
 HEARTBEAT_INTERVAL: Final = 0.5
-DEAF_AFTER: Final = 2.0
-"""Seconds without the own heartbeat, after which a node counts as deaf and connects anew."""
+PARTITIONED_AFTER: Final = 2.0
+"""Seconds without the own heartbeat, after which a node counts as partitioned and connects anew."""
 
 MAX_AGE: Final = 5.0
 """Seconds that a message may wait for Redis. What is older is given up, for it will be
@@ -63,25 +63,25 @@ class RedisBus:
             self._take,
             sign=signatures.sign,
             connected=self._send_heartbeat,
-            disconnected=self._become_deaf,
+            disconnected=self._stop_receiving,
         )
         self._others = Others(self._tell_doubt)
         self._heartbeats: dict[int, float] = {}
-        self._heard_at = time.monotonic()
-        self._is_deaf = True
+        self._received_at = time.monotonic()
+        self._is_partitioned = True
         self._is_closing = False
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
 
     @property
-    def is_heard(self) -> bool:
-        """True while this node hears itself through Redis."""
-        return not self._is_deaf
+    def is_receiving(self) -> bool:
+        """True while this node receives what it publishes itself, through Redis."""
+        return not self._is_partitioned
 
     @property
-    def seconds_unheard(self) -> float:
+    def seconds_partitioned(self) -> float:
         """Seconds since the newest heartbeat that came back was sent."""
-        return time.monotonic() - self._heard_at
+        return time.monotonic() - self._received_at
 
     @property
     def disordered(self) -> int:
@@ -240,22 +240,25 @@ class RedisBus:
     def _send_heartbeat(self) -> None:
         self._number += 1
         self._heartbeats[self._number] = time.monotonic()
-        while len(self._heartbeats) > 2 * DEAF_AFTER / HEARTBEAT_INTERVAL:
+        while len(self._heartbeats) > 2 * PARTITIONED_AFTER / HEARTBEAT_INTERVAL:
             del self._heartbeats[next(iter(self._heartbeats))]
         self._say({"number": self._number, "given_up": self._channels.given_up})
 
     def _watch_self(self, now: float) -> None:
         connected_at = self._channels.connected_at
-        if connected_at is not None and now - max(connected_at, self._heard_at) > DEAF_AFTER:
-            self._become_deaf()
+        if (
+            connected_at is not None
+            and now - max(connected_at, self._received_at) > PARTITIONED_AFTER
+        ):
+            self._stop_receiving()
             self._channels.drop()
-        if self._is_deaf:
-            self._doubt(self._heard_at)
+        if self._is_partitioned:
+            self._doubt(self._received_at)
 
-    def _become_deaf(self) -> None:
+    def _stop_receiving(self) -> None:
         """From now on messages may be missed."""
-        if not self._is_deaf:
-            self._is_deaf = True
+        if not self._is_partitioned:
+            self._is_partitioned = True
             self.lost += 1
             if not self._is_closing:
                 self._log.warning("backplane_not_receiving")
@@ -268,25 +271,27 @@ class RedisBus:
             self.received["invalid"] += 1
             return
         if node_id == self.node_id.hex.encode():
-            self._hear_self(heartbeat.get("number"))
+            self._receive_own(heartbeat.get("number"))
         else:
-            self._hear_other(node_id, heartbeat, is_signed=is_signed)
+            self._receive_other(node_id, heartbeat, is_signed=is_signed)
 
-    def _hear_self(self, number: object) -> None:
+    def _receive_own(self, number: object) -> None:
         sent_at = self._heartbeats.pop(number, None) if isinstance(number, int) else None
         if sent_at is None:
             return
-        if self._is_deaf:
+        if self._is_partitioned:
             # Subscribed again since before this heartbeat: one last look for what was missed.
-            self._is_deaf = False
-            self._doubt(self._heard_at)
-            self._log.info("backplane_receiving", after=round(sent_at - self._heard_at, 1))
-        self._heard_at = sent_at
+            self._is_partitioned = False
+            self._doubt(self._received_at)
+            self._log.info("backplane_receiving", after=round(sent_at - self._received_at, 1))
+        self._received_at = sent_at
 
-    def _hear_other(self, node_id: bytes, heartbeat: dict[str, object], *, is_signed: bool) -> None:
+    def _receive_other(
+        self, node_id: bytes, heartbeat: dict[str, object], *, is_signed: bool
+    ) -> None:
         if not self._others.get(node_id).takes(is_signed=is_signed):
             self.received[Verdict.FORGED] += 1
             return
         if not is_signed:
             self.unsigned_at = time.monotonic()
-        self._others.hear(node_id, heartbeat)
+        self._others.receive(node_id, heartbeat)

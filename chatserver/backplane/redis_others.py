@@ -17,10 +17,10 @@ MAX_NODES: Final = 1000
 class Other:
     """Another node."""
 
-    __slots__ = ("doubts", "given_up", "heard_at", "heartbeat", "is_signing", "newest")
+    __slots__ = ("doubts", "given_up", "heartbeat", "is_signing", "newest", "received_at")
 
     def __init__(self, newest: int) -> None:
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
         self.newest = newest
         self.is_signing = False
         self.heartbeat = 0
@@ -66,14 +66,14 @@ class Others:
     def watch(self, now: float) -> None:
         """Doubt those that are silent, and forget them in the end."""
         for node_id, node in list(self._nodes.items()):
-            silence = now - node.heard_at
+            silence = now - node.received_at
             if silence > FORGOTTEN_AFTER:
                 self.forget(node_id)
             elif silence > SILENT_AFTER * (node.doubts + 1) and node.doubts < DOUBTS:
                 node.doubts += 1
-                self._doubt(node.heard_at)
+                self._doubt(node.received_at)
 
-    def hear(self, node_id: bytes, heartbeat: Mapping[str, Any]) -> None:
+    def receive(self, node_id: bytes, heartbeat: Mapping[str, Any]) -> None:
         """Take a heartbeat, or a goodbye."""
         if heartbeat.get("bye"):
             self.forget(node_id)
@@ -81,11 +81,11 @@ class Others:
         node = self.get(node_id)
         given_up, number = heartbeat.get("given_up"), heartbeat.get("number")
         if isinstance(given_up, int) and given_up > node.given_up:
-            self._doubt(node.heard_at)
+            self._doubt(node.received_at)
             node.given_up = given_up
         if isinstance(number, int):
             self._compare(node, number)
-        node.heard_at = time.monotonic()
+        node.received_at = time.monotonic()
         node.doubts = 0
 
     def _compare(self, node: Other, number: int) -> None:
@@ -95,10 +95,10 @@ class Others:
         node's own, and then what it said since was taken for repeated.
         """
         if number <= node.heartbeat:
-            self._doubt(node.heard_at)
+            self._doubt(node.received_at)
             return
         node.heartbeat = number
         if node.newest > number:
             self.disordered += 1
-            self._doubt(node.heard_at)
+            self._doubt(node.received_at)
             node.newest = number

@@ -83,10 +83,10 @@ class Metrics:
             "Conversations whose participants were told to look whether they missed something",
         )
         self._unpublished = gauge("chat_publish_queue", "Events that wait to be sent to sockets")
-        self._bus_heard = gauge("chat_backplane_up", "1 while this node hears itself through Redis")
+        self._bus_up = gauge("chat_backplane_up", "1 while this node receives its own messages")
         self._bus_lost = Counter(
             "chat_backplane_lost_total",
-            "How often this node ceased to hear itself through Redis",
+            "How often this node ceased to receive through Redis",
             registry=self._registry,
         )
         self._bus_waiting = gauge(
@@ -97,7 +97,7 @@ class Metrics:
             "Messages to other nodes that waited for Redis for too long",
             registry=self._registry,
         )
-        self._bus_nodes = gauge("chat_backplane_nodes", "Other nodes that this node hears")
+        self._bus_nodes = gauge("chat_backplane_nodes", "Other nodes that this node receives from")
         self._bus_published = Counter(
             "chat_backplane_published_total",
             "Messages that were published to other nodes",
@@ -184,7 +184,7 @@ class Metrics:
     def bus_state(
         self,
         *,
-        is_heard: bool,
+        is_receiving: bool,
         lost: int,
         unconfirmed: int,
         dropped: int,
@@ -194,7 +194,7 @@ class Metrics:
         disordered: int,
         are_signatures_required: bool,
     ) -> None:
-        self._bus_heard.set({}, int(is_heard))
+        self._bus_up.set({}, int(is_receiving))
         self._bus_lost.set({}, lost)
         self._bus_waiting.set({}, unconfirmed)
         self._bus_dropped.set({}, dropped)
