@@ -27,7 +27,7 @@ PARTITIONED_AFTER: Final = 2.0
 """Seconds without the own heartbeat, after which a node counts as partitioned and connects anew."""
 
 MAX_AGE: Final = 5.0
-"""Seconds that a message may wait for Redis. What is older is given up, for it will be
+"""Seconds that a message may wait for Redis. What is older is dropped, for it will be
 found by those who missed it."""
 
 
@@ -101,7 +101,7 @@ class RedisBus:
     @property
     def dropped(self) -> int:
         """Number of messages dropped because Redis took too long."""
-        return self._channels.given_up
+        return self._channels.dropped
 
     def __len__(self) -> int:
         """Number of messages that Redis has not confirmed."""
@@ -230,7 +230,7 @@ class RedisBus:
         """Send heartbeats, and tell of doubts."""
         while True:
             now = time.monotonic()
-            self._channels.give_up_older(MAX_AGE)
+            self._channels.drop_older(MAX_AGE)
             if self._channels.connected_at is not None:
                 self._send_heartbeat()
             self._watch_self(now)
@@ -242,7 +242,8 @@ class RedisBus:
         self._heartbeats[self._number] = time.monotonic()
         while len(self._heartbeats) > 2 * PARTITIONED_AFTER / HEARTBEAT_INTERVAL:
             del self._heartbeats[next(iter(self._heartbeats))]
-        self._say({"number": self._number, "given_up": self._channels.given_up})
+        # The name `given_up` is what nodes of older versions read.
+        self._say({"number": self._number, "given_up": self._channels.dropped})
 
     def _watch_self(self, now: float) -> None:
         connected_at = self._channels.connected_at

@@ -17,14 +17,14 @@ MAX_NODES: Final = 1000
 class Other:
     """Another node."""
 
-    __slots__ = ("doubts", "given_up", "heartbeat", "is_signing", "newest", "received_at")
+    __slots__ = ("doubts", "dropped", "heartbeat", "is_signing", "newest", "received_at")
 
     def __init__(self, newest: int) -> None:
         self.received_at = time.monotonic()
         self.newest = newest
         self.is_signing = False
         self.heartbeat = 0
-        self.given_up = 0
+        self.dropped = 0
         self.doubts = 0
 
     def takes(self, *, is_signed: bool) -> bool:
@@ -79,10 +79,10 @@ class Others:
             self.forget(node_id)
             return
         node = self.get(node_id)
-        given_up, number = heartbeat.get("given_up"), heartbeat.get("number")
-        if isinstance(given_up, int) and given_up > node.given_up:
+        dropped, number = heartbeat.get("given_up"), heartbeat.get("number")
+        if isinstance(dropped, int) and dropped > node.dropped:
             self._doubt(node.received_at)
-            node.given_up = given_up
+            node.dropped = dropped
         if isinstance(number, int):
             self._compare(node, number)
         node.received_at = time.monotonic()

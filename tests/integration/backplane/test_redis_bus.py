@@ -277,7 +277,7 @@ async def test_who_hears_nothing_knows_it_and_heals(
         assert other.heard or min(other.doubts) < healing_at
 
 
-async def test_what_waited_too_long_is_given_up_and_the_others_are_told(
+async def test_what_waited_too_long_is_dropped_and_the_others_are_told(
     redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_bus(redis.url) as other, behind(redis) as (cable, one):

@@ -114,7 +114,7 @@ async def test_a_frozen_redis_holds_up_no_acknowledgement(town: Town, redis: Emb
 
 
 async def test_an_overflowing_queue_is_told(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The events themselves are given up; a `head` comes instead."""
+    """The events themselves are dropped; a `head` comes instead."""
     monkeypatch.setattr("chatserver.backplane.redis_channels.MAX_WAITING_BYTES", 100)
     await town.send()
     assert await until_told(town, 1) == "head"
