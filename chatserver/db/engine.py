@@ -70,7 +70,7 @@ def driver_url(url: str) -> URL:
 
 # Reached, but not able to serve now: shutting down, starting up, out of
 # connections, disk full, a lock or a statement that took too long.
-_PASSING = (
+_TRANSIENT = (
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
@@ -104,9 +104,9 @@ _FROM_DATABASE = (
 )
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Return whether the database is away or busy, not that a statement is wrong."""
-    return any(isinstance(cause, _PASSING) for cause in _causes(error))
+    return any(isinstance(cause, _TRANSIENT) for cause in _causes(error))
 
 
 def is_lock_conflict(error: BaseException) -> bool:
@@ -219,7 +219,7 @@ class Database:
             async with self._place(), engine.begin() as connection:
                 yield connection
         except _FROM_DATABASE as error:
-            if is_passing(error):
+            if is_transient(error):
                 raise unavailable() from error
             # In its place, for it quotes the statement's values: they belong in no log.
             refused = StatementRefused(describe(error))

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chatserver.aio.batcher import Batcher
-from chatserver.db.engine import create_engine, describe, is_passing, unavailable
+from chatserver.db.engine import create_engine, describe, is_transient, unavailable
 from chatserver.errors import InternalError
 from chatserver.events import ConversationChanged, MessageSent, Publisher, UnreadChanged
 from chatserver.models import Message, MessageStatus
@@ -19,7 +19,7 @@ from chatserver.repositories.appends import (
     NewMessage,
     Outcome,
     append_messages,
-    is_repeatable,
+    is_retryable,
 )
 from chatserver.repositories.locks import list_locked
 from chatserver.services.hints import HeadHints
@@ -138,7 +138,7 @@ class MessageWriter:
         except Exception as error:
             if isinstance(error, asyncpg.LockNotAvailableError):
                 return await self._store_unlocked(batch)
-            if is_passing(error):
+            if is_transient(error):
                 return await self._give_up(batch, error)
             if len(batch) == 1:
                 # Not the exception itself: it quotes the message.
@@ -181,7 +181,7 @@ class MessageWriter:
             try:
                 return await append_messages(await self._connect(), batch)
             except asyncpg.PostgresError as error:
-                if not is_repeatable(error):
+                if not is_retryable(error):
                     raise
         return await append_messages(await self._connect(), batch)
 

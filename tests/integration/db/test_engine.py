@@ -14,7 +14,7 @@ from chatserver.db.engine import (
     create_engine,
     describe,
     driver_url,
-    is_passing,
+    is_transient,
     one_line,
 )
 from chatserver.errors import NotFound, Unavailable
@@ -223,10 +223,10 @@ async def test_an_error_of_sqlalchemy_itself_holds_no_values(database: Database)
     assert "secret" not in str(caught.value)
 
 
-def test_only_the_outside_is_passing() -> None:
-    assert is_passing(TimeoutError())
-    assert is_passing(ConnectionRefusedError())
-    assert not is_passing(ValueError())
+def test_only_the_outside_is_transient() -> None:
+    assert is_transient(TimeoutError())
+    assert is_transient(ConnectionRefusedError())
+    assert not is_transient(ValueError())
     assert describe(ValueError("x")) == "ValueError"
 
 
