@@ -6,7 +6,7 @@ from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
 from aioprometheus.renderer import render
 
 from chatserver.models import MessageType, Role
-from chatserver.telemetry.counters import Distribution, Tally
+from chatserver.telemetry.counters import BufferedCounter, BufferedHistogram
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, float("inf"))
 DELIVERY_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, float("inf"))
@@ -19,7 +19,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = Registry()
         self._collect: list[Callable[[], None]] = []
-        self._tallies: list[Tally | Distribution] = []
+        self._buffered: list[BufferedCounter | BufferedHistogram] = []
         counter, level, histogram = self._counter, self._level, self._histogram
         gauge = self._gauge
         self._sockets = level(
@@ -311,30 +311,30 @@ class Metrics:
         """The metrics in the format that the Accept headers ask for, and its headers."""
         for collect in self._collect:
             collect()
-        for tally in self._tallies:
-            tally.show()
+        for counter in self._buffered:
+            counter.show()
         content, headers = render(self._registry, list(accept))
         return content, dict(headers)
 
-    def _counter(self, name: str, doc: str, *labels: str) -> Tally:
-        return self._tally(Counter(name, doc, registry=self._registry), *labels)
+    def _counter(self, name: str, doc: str, *labels: str) -> BufferedCounter:
+        return self._buffer(Counter(name, doc, registry=self._registry), *labels)
 
-    def _level(self, name: str, doc: str, *labels: str) -> Tally:
+    def _level(self, name: str, doc: str, *labels: str) -> BufferedCounter:
         """A gauge that goes up and down by one."""
-        return self._tally(self._gauge(name, doc), *labels)
+        return self._buffer(self._gauge(name, doc), *labels)
 
-    def _tally(self, collector: Counter | Gauge, *labels: str) -> Tally:
-        tally = Tally(collector, *labels)
-        self._tallies.append(tally)
-        return tally
+    def _buffer(self, collector: Counter | Gauge, *labels: str) -> BufferedCounter:
+        counter = BufferedCounter(collector, *labels)
+        self._buffered.append(counter)
+        return counter
 
     def _gauge(self, name: str, doc: str) -> Gauge:
         return Gauge(name, doc, registry=self._registry)
 
     def _histogram(
         self, name: str, doc: str, buckets: Sequence[float], *labels: str
-    ) -> Distribution:
+    ) -> BufferedHistogram:
         histogram = Histogram(name, doc, registry=self._registry, buckets=buckets)
-        distribution = Distribution(histogram, *labels)
-        self._tallies.append(distribution)
-        return distribution
+        buffered = BufferedHistogram(histogram, *labels)
+        self._buffered.append(buffered)
+        return buffered
