@@ -145,9 +145,9 @@ async def test_only_its_sender_edits_a_text_in_time(own_node: Node) -> None:
             await node.messages.edit(who, what, "changed")
     with pytest.raises(InvalidPayload):
         await node.messages.edit(chat.client, message.id, " ")
-    await aged(node, message, seconds=890)
+    await aged(node, message, seconds=860)
     await node.messages.edit(chat.client, message.id, "just in time")
-    await aged(node, message, seconds=20)
+    await aged(node, message, seconds=50)
     with pytest.raises(Forbidden):
         await node.messages.edit(chat.client, message.id, "too late")
     assert len(node.publisher.of(MessageUpdated)) == 1
