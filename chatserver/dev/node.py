@@ -59,7 +59,7 @@ def _major(binary: str) -> int:
     """The first number of the version; 0 if the program does not run."""
     try:
         done = subprocess.run(  # noqa: S603
-            [binary, "--version"], capture_output=True, text=True, check=True, timeout=20
+            [binary, "--version"], capture_output=True, text=True, check=True, timeout=60
         )
         return int(done.stdout.strip().removeprefix("v").split(".")[0])
     except (OSError, ValueError, subprocess.SubprocessError):

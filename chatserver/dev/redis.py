@@ -19,7 +19,7 @@ from typing import Self
 from chatserver.dev.ports import free_port
 from chatserver.dev.processes import Watcher
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 STOP_TIMEOUT = 5.0
 
 
