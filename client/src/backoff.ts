@@ -1,4 +1,4 @@
-/** How long to wait before the next try: exponential growth with full jitter. */
+/** Delay before the next attempt: exponential growth with full jitter. */
 
 export interface BackoffOptions {
   /** Upper bound of the first wait, ms. */
@@ -29,7 +29,7 @@ export class Backoff {
     return atLeast + random() * bound;
   }
 
-  /** How many waits were drawn since the last success. */
+  /** Number of delays drawn since the last success. */
   get tries(): number {
     return this.#tries;
   }

@@ -20,7 +20,7 @@ import { Views } from "./view.js";
 import { Visits } from "./visits.js";
 import { watchWake } from "./wake.js";
 
-/** How to make a `ChatClient`. */
+/** Options of a `ChatClient`. */
 export interface ChatClientOptions {
   /** The chat server's origin, such as `https://chat.example.com`. */
   url: string;
@@ -28,7 +28,7 @@ export interface ChatClientOptions {
   token: TokenOption;
   /** Whose tokens these are (`sub`); lets a token function's user see their list while offline. */
   userId?: string;
-  /** What must survive a reload; IndexedDB in browsers, memory elsewhere. */
+  /** Storage of what must survive a reload; IndexedDB in browsers, memory elsewhere. */
   storage?: OutboxStorage;
   /** The Socket.IO path; `/socket.io` by default. */
   path?: string;
@@ -121,7 +121,7 @@ export class ChatClient {
     this.conversations.subscribe(() => { this.#save(); });
   }
 
-  /** Whether there is a connection, and why not. */
+  /** State of the connection, and why there is none. */
   get connection(): Store<ConnectionState> {
     return this.#connection.state;
   }
@@ -201,7 +201,7 @@ export class ChatClient {
     this.#sync.request(); // should the event be lost
   }
 
-  /** Whether a user is online, as last heard; undefined for a user not heard of. */
+  /** Presence of a user, as last received; undefined for a user not heard of. */
   presence(userId: string): PeerPresence | undefined {
     return this.conversations.presence.get(userId);
   }

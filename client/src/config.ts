@@ -7,7 +7,7 @@ import { Pause } from "./pause.js";
 import type { ServerConfig } from "./protocol.js";
 import type { Rest } from "./rest.js";
 
-/** What a server has whose operator changed nothing. */
+/** Configuration of a server whose operator changed nothing. */
 export const DEFAULT_CONFIG: ServerConfig = { max_length: 5_000, edit_window: 900, max_packet_bytes: 131_072 };
 
 const RETRY = 30_000;

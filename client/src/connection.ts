@@ -19,11 +19,11 @@ export interface ConnectionState {
   reason: string | null;
   /** The error behind the reason, where there is one. */
   error: ChatError | null;
-  /** When the next attempt is made (ms since 1970), while `offline`. */
+  /** Time of the next attempt (ms since 1970), while `offline`. */
   retryAt: number | null;
 }
 
-/** What the rest of the client wants to hear. */
+/** Listener of the rest of the client to a connection. */
 export interface ConnectionListener {
   /** Whose token it is; told once, before the first attempt. */
   identified(userId: string): void;
@@ -54,7 +54,7 @@ export class Connection implements Link {
   readonly #tokens: TokenSource;
   readonly #listener: ConnectionListener;
   readonly #logger: Logger;
-  /** What a refused handshake, or the error before the end of a connection, asked for. */
+  /** Pause that a refused handshake, or the error before a connection's end, asked for. */
   readonly #pause = new Pause();
   #userId: string | undefined;
   #attempt = 0;

@@ -17,7 +17,7 @@ import type { Link } from "./transport.js";
 import { OthersTyping, OwnTyping } from "./typing.js";
 import type { ChatMessage, Views } from "./view.js";
 
-/** What conversations share. */
+/** Services that conversations share. */
 export interface ConversationContext {
   identity: Identity;
   link: Link;
@@ -74,7 +74,7 @@ export class LiveConversation implements Store<ConversationSnapshot> {
   readonly subscribe = this.#snapshot.subscribe;
   readonly getSnapshot = this.#snapshot.getSnapshot;
 
-  /** Whether it is on a screen. */
+  /** True while it is on a screen. */
   get isOpen(): boolean {
     return this.#opened > 0;
   }
@@ -84,7 +84,7 @@ export class LiveConversation implements Store<ConversationSnapshot> {
     return this.log.unreadCount(this.#context.receipts.readSeq(this.id));
   }
 
-  /** Who types now, without this user. */
+  /** Users who type now, without this user. */
   get typingUserIds(): readonly string[] {
     return this.#othersTyping.userIds;
   }

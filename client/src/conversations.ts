@@ -12,7 +12,7 @@ import type { ServerEvent } from "./transport.js";
 export interface ConversationItem extends Conversation {
   /** The other participant; for a user who is neither, the one who is `client`. */
   peer: User;
-  /** Whether this user is one of the two, and not a third voice (`service`, `admin`). */
+  /** True if this user is one of the two, and not a third voice (`service`, `admin`). */
   isParticipant: boolean;
   /** Archived by this user. */
   isArchived: boolean;
@@ -27,7 +27,7 @@ export interface ConversationsSnapshot {
   conversations: readonly ConversationItem[];
   /** Unread messages in all conversations. */
   unreadCount: number;
-  /** Whether the list is complete; before the first sync it is what the last visit left. */
+  /** True if the list is complete; before the first sync it is what the last visit left. */
   isComplete: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** How far people have come in a conversation, and what that says about whose messages. */
+/** Cursors of people in a conversation, and the receipts that follow from them. */
 
 import type { Conversation } from "./protocol.js";
 import type { CursorMove } from "./timeline.js";
@@ -12,13 +12,13 @@ export interface Cursors {
   owner: number;
 }
 
-/** Whether the user is one of the two whom the conversation is between. */
+/** True if the user is one of the two whom the conversation is between. */
 export function isParticipant(info: Conversation, userId: string): boolean {
   return userId === info.client_user_id || userId === info.owner_user_id;
 }
 
 /**
- * What two cursors say about messages: each participant's are the other's to receive,
+ * Receipts that follow from two cursors: each participant's are the other's to receive,
  * and those of a third voice have arrived when both participants have them.
  */
 export function cursorMoves(

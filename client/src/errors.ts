@@ -1,4 +1,4 @@
-/** What goes wrong, as one class: answers of the server and failures on the way to it. */
+/** Errors as one class: answers of the server and failures on the way to it. */
 
 import type { ChatError } from "./protocol.js";
 
@@ -12,11 +12,11 @@ const RATE_LIMITED = "rate_limited";
 export class ChatRequestError extends Error {
   override readonly name = "ChatRequestError";
   readonly code: string;
-  /** Whether the same request may succeed later. */
+  /** True if the same request may succeed later. */
   readonly retryable: boolean;
   /** Seconds to wait before trying again, when the server said so. */
   readonly retryAfter: number | undefined;
-  /** What is wrong with each bad field. */
+  /** Problems of each bad field. */
   readonly fields: Record<string, string[]> | undefined;
 
   constructor(error: ChatError) {
@@ -65,12 +65,12 @@ const PERMANENT_CODES = new Set([
   "payload_too_large", "unsupported_media", "invalid_payload", "content_rejected", "unknown_event",
 ]);
 
-/** Whether a fresh token may help. */
+/** True if a fresh token may help. */
 export function isAuthError(error: { code: string }): boolean {
   return AUTH_CODES.has(error.code);
 }
 
-/** Whether the same request will fail again however often it is repeated. */
+/** True if the same request will fail again however often it is repeated. */
 export function isPermanent(error: { code: string }): boolean {
   return PERMANENT_CODES.has(error.code);
 }

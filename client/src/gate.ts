@@ -10,7 +10,7 @@ export interface GateOptions<E extends Revised> {
   apply: (event: E) => void;
   /** Something is missing and did not come by itself: ask for a snapshot, then call `advance`. */
   onGap: () => void;
-  /** How long to wait for events that were overtaken by others, ms. */
+  /** Time to wait for events that were overtaken by others, ms. */
   patience?: number;
 }
 

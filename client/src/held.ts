@@ -3,7 +3,7 @@
 import type { Message } from "./protocol.js";
 import { Timeline, type CursorMove } from "./timeline.js";
 
-/** What happened while a page was being fetched; it is newer than the page, or as new. */
+/** Changes while a page was being fetched; it is newer than the page, or as new. */
 export interface Recording {
   messages: Message[];
   moves: CursorMove[];
@@ -22,7 +22,7 @@ export class HeldMessages {
   readonly #recordings = new Set<Recording>();
   #drops = 0;
 
-  /** How often all of it had to be given up. */
+  /** Number of times that all of it was dropped. */
   get drops(): number {
     return this.#drops;
   }
@@ -89,7 +89,7 @@ export class HeldMessages {
     for (const recording of this.#recordings) recording.moves.push(move);
   }
 
-  /** What a cursor tells that every page under way knows too. */
+  /** Moves a cursor that every page under way knows, too. */
   raise(move: CursorMove): void {
     this.timeline.move(move);
     this.past.move(move);

@@ -40,14 +40,14 @@ export class History {
     return this.#error;
   }
 
-  /** Whether there are messages before those that are held. */
+  /** True if there are messages before those that are held. */
   get hasOlder(): boolean {
     const { info, timeline, past } = this.#options.log;
     const first = past.first ?? timeline.first;
     return first === undefined ? (info?.last_seq ?? 0) > 0 : first > 1;
   }
 
-  /** Whether there are messages between the run further back and the newest ones. */
+  /** True if there are messages between the run further back and the newest ones. */
   get hasNewer(): boolean {
     return this.#options.log.past.first !== undefined;
   }
@@ -57,7 +57,7 @@ export class History {
     return this.#pause.left;
   }
 
-  /** Whether the window is missing or too short to fill a screen. */
+  /** True if the window is missing or too short to fill a screen. */
   get isIncomplete(): boolean {
     const { info, timeline } = this.#options.log;
     return timeline.messages.length < Math.min(PAGE / 2, info?.last_seq ?? 0);
@@ -121,7 +121,7 @@ export class History {
     throw localError("timeout");
   }
 
-  /** What does not fit was dropped meanwhile; whoever needs it asks again, a moment later. */
+  /** Loads a page of the past. One that no longer fits is dropped; whoever needs it asks again. */
   async #loadPast(page: PageRequest): Promise<void> {
     const { log } = this.#options;
     const isAdded = await this.#page(page, (messages, recording) => log.mergePast(messages, recording));

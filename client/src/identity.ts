@@ -1,4 +1,4 @@
-/** Who this client is: known from the first token on, before anything is received. */
+/** Identity of this client: known from the first token on, before anything is received. */
 
 export interface Identity {
   /** Empty until it is known. */

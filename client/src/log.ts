@@ -1,4 +1,4 @@
-/** What this device knows of one conversation, built from snapshots and events; no input or output. */
+/** State of one conversation on this device, built from snapshots and events; no input or output. */
 
 import { cursorMoves, isParticipant, ReceiptCursors, type ReceiptStatus } from "./cursors.js";
 import { RevGate } from "./gate.js";
@@ -65,7 +65,7 @@ export class ConversationLog {
     return this.#gate.rev;
   }
 
-  /** What to ask `sync` with; undefined while there is no message that could be out of date. */
+  /** Position to ask `sync` with; undefined while there is no message that could be out of date. */
   get position(): Position | undefined {
     const { last } = this.timeline;
     return last === undefined || this.rev === undefined ? undefined : { seq: last, rev: this.rev };
@@ -82,17 +82,17 @@ export class ConversationLog {
     return countUnread(info, this.#held, Math.max(readSeq, info.read_seq), this.#identity.userId);
   }
 
-  /** Whether a message makes this user's counter grow. */
+  /** True if a message makes this user's counter grow. */
   countsAsUnread(message: Message): boolean {
     return countsAsUnread(message, this.#identity.userId);
   }
 
-  /** Whether this user is one of the two whom the conversation is between. */
+  /** True if this user is one of the two whom the conversation is between. */
   get isParticipant(): boolean {
     return this.info !== undefined && isParticipant(this.info, this.#identity.userId);
   }
 
-  /** Whether the counter cannot be right: `unread` events may overtake each other. */
+  /** True if the counter may be wrong: `unread` events may overtake each other. */
   get isDoubtful(): boolean {
     const last = this.info?.last_message;
     if (!this.info || !last || !this.isParticipant) return false;
@@ -107,12 +107,12 @@ export class ConversationLog {
     return this.#unsureFrom;
   }
 
-  /** How often events were skipped because a snapshot came instead. */
+  /** Number of times that events were skipped because a snapshot came instead. */
   get jumps(): number {
     return this.#jumps;
   }
 
-  /** How often the messages that were held had to be given up. */
+  /** Number of times that the messages held were dropped. */
   get drops(): number {
     return this.#held.drops;
   }
@@ -216,7 +216,7 @@ export class ConversationLog {
     this.#listener.changed();
   }
 
-  /** What a page has beyond what is known comes as events. */
+  /** Messages of a page up to what is known; later ones come as events. */
   #usable(page: readonly Message[]): Message[] {
     for (const { rev } of page) this.hint(rev);
     return page.filter((message) => message.seq <= (this.info?.last_seq ?? 0));

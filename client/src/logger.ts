@@ -1,4 +1,4 @@
-/** Where the client writes what a developer may want to know; silent unless one is given. */
+/** Logger for what a developer may want to know; silent unless one is given. */
 
 /** `console` fits. Neither tokens nor the text of messages are ever written. */
 export interface Logger {

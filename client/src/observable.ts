@@ -68,7 +68,7 @@ export class Derived<T> implements Store<T> {
     return this.#cached.value;
   };
 
-  /** What it was computed from has changed. */
+  /** Marks it out of date: what it was computed from has changed. */
   invalidate(): void {
     this.#cached = undefined;
     if (this.#isQueued) return;

@@ -70,7 +70,7 @@ export class Outbox {
     return this.#entries.list(conversationId);
   }
 
-  /** When a rate limit lets the next message go (ms since 1970); null where none holds one back. */
+  /** Time at which a rate limit lets the next message go (ms since 1970); null where none holds one back. */
   heldUntil(conversationId: string): number | null {
     return this.#entries.next(conversationId) ? this.#pause.until : null;
   }

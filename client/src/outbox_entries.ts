@@ -6,7 +6,7 @@ import type { Attachment, ChatError, MessageType } from "./protocol.js";
 import type { OutboxStorage } from "./storage/types.js";
 import { within } from "./timing.js";
 
-/** What a person writes. */
+/** Content of a message as a person writes it. */
 export interface Draft {
   content: string;
   /** `text`, or by the attachment's type where there is one. */

@@ -1,4 +1,4 @@
-/** How long the server wants to be left alone: a rate limit, for one kind of request. */
+/** Pause that the server asks for: a rate limit, for one kind of request. */
 
 import type { ChatRequestError } from "./errors.js";
 
@@ -16,7 +16,7 @@ export class Pause {
     return Math.max(0, this.#until - Date.now());
   }
 
-  /** When it ends (ms since 1970); null when it is over. */
+  /** Time of its end (ms since 1970); null when it is over. */
   get until(): number | null {
     return this.left > 0 ? this.#until : null;
   }

@@ -1,11 +1,11 @@
-/** Who is online, as far as this device was told: best effort, newest word wins. */
+/** Presence of users, as far as this device was told: best effort, newest word wins. */
 
 import type { Tick } from "./log.js";
 import { Signal } from "./observable.js";
 import type { PeerPresence, PresenceEvent } from "./protocol.js";
 
 interface Known extends PeerPresence {
-  /** When an event said so (server time), or null from a snapshot. */
+  /** Time of the event that said so (server time), or null from a snapshot. */
   timestamp: string | null;
   tick: Tick;
 }

@@ -6,13 +6,13 @@
  * in UTC with microseconds, ids are UUIDs. Nothing here exists at run time.
  */
 
-/** What a message carries; `system` messages come from the host application. */
+/** Type of a message; `system` messages come from the host application. */
 export type MessageType = "text" | "image" | "document" | "system";
 
-/** What the sender of a message is in its conversation; `service` and `admin` take no part. */
+/** Role of a message's sender in its conversation; `service` and `admin` take no part. */
 export type SenderRole = "client" | "owner" | "service" | "admin";
 
-/** How far a message has come with its recipient. */
+/** Progress of a message with its recipient. */
 export type MessageStatus = "sent" | "delivered" | "read";
 
 /** A file of a conversation; `width` and `height` are pixels, `size` is bytes. */
@@ -38,7 +38,7 @@ export interface Message {
   rev: number;
   sender_id: string;
   sender_role: SenderRole;
-  /** Who `service` or `admin` is; null for a participant, whose names the conversation has. */
+  /** User who writes as `service` or `admin`; null for a participant, whose names the conversation has. */
   sender: User | null;
   message_type: MessageType;
   content: string;
@@ -55,7 +55,7 @@ export interface Message {
   reply_to_seq: number | null;
 }
 
-/** What a conversation is about, as it was when the listing still existed. */
+/** Subject of a conversation, as it was when the listing still existed. */
 export interface Listing {
   id: string | null;
   title: string | null;
@@ -71,7 +71,7 @@ export interface User {
   profile_picture_url: string | null;
 }
 
-/** Whether the other participant has a device online. */
+/** Presence of the other participant. */
 export interface PeerPresence {
   is_online: boolean;
   last_seen_at: string | null;
@@ -132,15 +132,15 @@ export type ErrorCode =
 export interface ChatError {
   code: string;
   detail: string;
-  /** Whether the same request may succeed later. */
+  /** True if the same request may succeed later. */
   retryable: boolean;
   /** Seconds. */
   retry_after?: number;
-  /** What is wrong with each bad field. */
+  /** Problems of each bad field. */
   fields?: Record<string, string[]>;
 }
 
-/** Where a device stands in one conversation. */
+/** Position of a device in one conversation. */
 export interface Position {
   seq: number;
   rev: number;
@@ -304,7 +304,7 @@ export interface HeadEvent extends ConversationRef {
   rev: number;
 }
 
-/** What the host application or an operator tells everybody, or some users; best effort. */
+/** Notice of the host application or an operator to everybody, or some users; best effort. */
 export interface NoticeEvent {
   content: string;
   /** For programs: whatever its sender put there. */

@@ -16,7 +16,7 @@ export interface ReceiptsOptions {
 interface Report {
   delivered: number;
   read: number;
-  /** What the server has acknowledged. */
+  /** Newest `seq` that the server has acknowledged as delivered. */
   ackedDelivered: number;
   ackedRead: number;
   timer: ReturnType<typeof setTimeout> | undefined;
@@ -52,7 +52,7 @@ export class Receipts {
     this.#schedule(conversationId, COALESCE);
   }
 
-  /** What was read here, though the server may not know yet. */
+  /** Newest `seq` read here, though the server may not know yet. */
   readSeq(conversationId: string): number {
     return this.#reports.get(conversationId)?.read ?? 0;
   }

@@ -7,7 +7,7 @@ import type { TokenSource } from "./token.js";
 /** `fetch`, or anything that behaves like it. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
-/** Which page of history; without any: the newest one. */
+/** Bounds of a page of history; without any: the newest one. */
 export interface PageRequest {
   /** Messages with a smaller `seq`, newest first. */
   before_seq?: number;
@@ -47,7 +47,7 @@ export class Rest {
     await this.#call("PATCH", `/conversations/${encodeURIComponent(conversationId)}/archive`, { archived });
   }
 
-  /** Whether a user is online with whom this one shares a conversation. */
+  /** Presence of a user with whom this one shares a conversation. */
   presence(userId: string): Promise<Omit<PresenceEvent, "timestamp">> {
     return this.#call("GET", `/users/${encodeURIComponent(userId)}/presence`);
   }

@@ -1,4 +1,4 @@
-/** Which conversations' rooms this socket is in: typing and presence come only there. */
+/** Rooms of conversations that this socket is in: typing and presence come only there. */
 
 import { asChatError, isPermanent } from "./errors.js";
 import type { Tick } from "./log.js";

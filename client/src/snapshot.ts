@@ -3,7 +3,7 @@
 import type { ChatError, Conversation } from "./protocol.js";
 import type { ChatMessage } from "./view.js";
 
-/** What a conversation shows; a new object after each change, the same one otherwise. */
+/** State that a conversation shows; a new object after each change, the same one otherwise. */
 export interface ConversationSnapshot {
   /** Null until it is known. */
   conversation: Conversation | null;
@@ -12,21 +12,21 @@ export interface ConversationSnapshot {
    * written. While `hasNewer`, a run further back.
    */
   messages: readonly ChatMessage[];
-  /** Whether `loadOlder` would bring more. */
+  /** True if `loadOlder` would bring more. */
   hasOlder: boolean;
-  /** Whether there are newer messages than these: `loadNewer` and `toNewest` bring them. */
+  /** True if there are newer messages than these: `loadNewer` and `toNewest` bring them. */
   hasNewer: boolean;
   /** Messages are on their way, or will be as soon as there is a connection. */
   isLoading: boolean;
-  /** Who types now, without this user. */
+  /** Users who type now, without this user. */
   typingUserIds: readonly string[];
   /** Why messages could not be loaded or the conversation not be opened. */
   error: ChatError | null;
   /** Until when a rate limit holds back what was sent (ms since 1970), or null. */
   heldUntil: number | null;
-  /** Whether it is open, so that its messages are loaded and stay up to date. */
+  /** True while it is open, so that its messages are loaded and stay up to date. */
   isOpen: boolean;
 }
 
-/** What an opened conversation shows first; with nothing unread both are the same. */
+/** Place that an opened conversation shows first; with nothing unread both are the same. */
 export type OpenAt = "newest" | "unread";

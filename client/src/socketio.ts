@@ -114,7 +114,7 @@ function refusal(error: Error & { data?: unknown }): ChatError {
   return { ...data, code: data.code, detail: data.detail ?? error.message, retryable: data.retryable ?? false };
 }
 
-/** What a polling transport leaves of an HTTP answer; websockets of browsers tell nothing of theirs. */
+/** Error of an HTTP response as a polling transport reports it; browsers' websockets report none. */
 interface HttpFailure {
   context?: { status?: number; responseText?: string; getResponseHeader?: (name: string) => string | null };
 }

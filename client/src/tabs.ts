@@ -1,15 +1,15 @@
-/** How the tabs of one browser agree: a channel between them, and locks that one tab holds at a time. */
+/** Coordination of one browser's tabs: a channel between them, and locks that one tab holds at a time. */
 
 import type { Message } from "./protocol.js";
 
-/** What tabs tell each other. */
+/** Message between tabs. */
 export type TabMessage =
   /** The stored outbox has changed: read it again. */
   | { type: "outbox" }
   /** Another tab's send was acknowledged. */
   | { type: "sent"; message: Message };
 
-/** Where a browser lacks the parts for it, this tab acts as if it were alone. */
+/** Tabs of one browser. Without the browser's support this tab acts as if it were alone. */
 export class Tabs {
   readonly #channel: BroadcastChannel | undefined;
   readonly #abort = new AbortController();

@@ -10,7 +10,7 @@ export interface CursorMove {
   concerns: (senderId: string) => boolean;
   seq: number;
   status: "delivered" | "read";
-  /** When; null where only the cursor is known, not the moment. */
+  /** Time of the receipt; null where only the cursor is known, not the moment. */
   at: string | null;
 }
 
@@ -36,7 +36,7 @@ export class Timeline {
     return this.#messages[seq - (this.first ?? 0)];
   }
 
-  /** Whether a message is within the run. */
+  /** True if a message is within the run. */
   holds(seq: number): boolean {
     return this.get(seq) !== undefined;
   }
@@ -95,7 +95,7 @@ export function moveMessage(message: Message, move: CursorMove): Message {
 }
 
 /**
- * What is known of a message after the server has told `told`: the content of the later
+ * State of a message after the server has told `told`: the content of the later
  * revision, and of the receipts (which leave the row's `rev` alone and only ever move
  * forward) whatever says more. A time that the server tells is right, and stays.
  */
@@ -108,7 +108,7 @@ export function mergeMessages(held: Message, told: Message): Message {
   };
 }
 
-/** Whether a receipt is known by its cursor alone, and not when it came. */
+/** True if a receipt is known by its cursor alone, and not when it came. */
 export function isUndated({ status, delivered_at, read_at }: Message): boolean {
   return status === "sent" ? false : delivered_at === null || (status === "read" && read_at === null);
 }

@@ -1,4 +1,4 @@
-/** Where tokens come from: a fixed string, or a provider that is asked again when one runs out. */
+/** Sources of tokens: a fixed string, or a provider that is asked again when one runs out. */
 
 import { within } from "./timing.js";
 
@@ -45,7 +45,7 @@ export class TokenSource {
     if (typeof option === "string") this.#token = option;
   }
 
-  /** Whether a refused token can be followed by another one. */
+  /** True if a refused token can be followed by another one. */
   get isRenewable(): boolean {
     return typeof this.#option === "function";
   }

@@ -1,4 +1,4 @@
-/** What the client needs of a connection; `socketio.ts` is the real one, tests bring their own. */
+/** Interface of the client to a connection; `socketio.ts` is the real one, tests bring their own. */
 
 import type { ChatError, Events, Requests } from "./protocol.js";
 

@@ -1,4 +1,4 @@
-/** Who types: telling the others without flooding them, and not believing them for ever. */
+/** Typing: telling the others without flooding them, and not believing them for ever. */
 
 import type { Link } from "./transport.js";
 
@@ -43,7 +43,7 @@ export class OthersTyping {
     this.#onChange = onChange;
   }
 
-  /** Who types now; the same array until somebody starts or stops. */
+  /** Users who type now; the same array until somebody starts or stops. */
   get userIds(): readonly string[] {
     return this.#userIds;
   }

@@ -1,9 +1,9 @@
-/** How many messages a user has not read, from what this device holds and what the server said. */
+/** Count of messages that a user has not read, from what this device holds and what the server said. */
 
 import type { HeldMessages } from "./held.js";
 import type { Conversation, Message } from "./protocol.js";
 
-/** Whether a message makes the user's counter grow. */
+/** True if a message makes the user's counter grow. */
 export function countsAsUnread(message: Message, userId: string): boolean {
   return message.sender_id !== userId && !message.is_deleted;
 }

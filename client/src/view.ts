@@ -16,9 +16,9 @@ export interface ChatMessage {
   seq: number | null;
   conversation_id: string;
   sender_id: string;
-  /** What its sender is in the conversation; null until the server has stored it. */
+  /** Role of its sender in the conversation; null until the server has stored it. */
   sender_role: SenderRole | null;
-  /** Who a third voice is (`service`, `admin`); null for participants. */
+  /** User behind a third voice (`service`, `admin`); null for participants. */
   sender: User | null;
   message_type: MessageType;
   /** Plain text, empty once it is deleted; never put it into a page as HTML. */

@@ -6,7 +6,7 @@ import type { Conversation } from "./protocol.js";
 import type { OutboxStorage } from "./storage/types.js";
 import { within } from "./timing.js";
 
-/** What one visit leaves for the next. */
+/** State that one visit leaves for the next. */
 export interface Visit {
   cursor: string;
   conversations: Conversation[];
@@ -33,7 +33,7 @@ export class Visits {
     this.#logger = logger;
   }
 
-  /** What the last visit of this server and user left, if anything can be read. */
+  /** Loads what the last visit of this server and user left, if anything can be read. */
   async load(scope: string): Promise<Visit | undefined> {
     this.#key = `${scope}:visit`;
     try {

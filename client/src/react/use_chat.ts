@@ -12,11 +12,11 @@ import { sharedClient, acquireSharedClient } from "./shared.js";
 export interface UseChatOptions {
   /** The chat server's origin, when a token is given; the page's own by default. */
   url?: string;
-  /** What is shown first; the newest messages by default. */
+  /** Place that is shown first; the newest messages by default. */
   openAt?: OpenAt;
 }
 
-/** What `useChat` answers; the functions stay the same as long as the conversation does. */
+/** Result of `useChat`; the functions stay the same as long as the conversation does. */
 export interface Chat extends ConversationSnapshot {
   isConnected: boolean;
   connection: ConnectionState;

@@ -27,7 +27,7 @@ export function useUnreadCount(): number {
   return useSyncExternalStore(conversations.subscribe, read, read);
 }
 
-/** Whether there is a connection, and why not: for an offline banner. */
+/** State of the connection, and why there is none: for an offline banner. */
 export function useConnection(): ConnectionState {
   return useStore(useChatClient().connection);
 }

@@ -1,4 +1,4 @@
-/** What a place has to offer in which the client keeps what must survive a reload. */
+/** Interface of the storage that keeps what must survive a reload. */
 
 /**
  * A store of strings by key: the outbox first of all, and the sync cursor with the

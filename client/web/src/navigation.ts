@@ -1,5 +1,5 @@
 /**
- * Which conversation is open: `#conversation=<id>` in the address, so that a reload and
+ * Open conversation: `#conversation=<id>` in the address, so that a reload and
  * the browser's (or phone's) back button do what people expect.
  */
 

@@ -1,4 +1,4 @@
-/** Who is in a conversation, as the reader sees it: the other, both, and third voices. */
+/** People of a conversation, as the reader sees them: the other, both, and third voices. */
 
 import type { ChatMessage, ConversationItem, Message, SenderRole, User } from "chatserver-client";
 
@@ -6,7 +6,7 @@ import type { Dictionary } from "./i18n/es";
 import { fullName } from "./ui/avatar";
 import { isolated } from "./ui/plain";
 
-/** Who wrote a message. */
+/** Author of a message. */
 export interface Author {
   name: string;
   /** In the reader's words; null where the name says it all. */
@@ -15,7 +15,7 @@ export interface Author {
   isThird: boolean;
 }
 
-/** What a message says of its sender. */
+/** Fields of a message about its sender. */
 type Sent = Pick<Message | ChatMessage, "sender_id" | "sender_role" | "sender">;
 
 export interface People {

@@ -1,4 +1,4 @@
-/** What the reader prefers: language and theme, kept in this browser. */
+/** Preferences of the reader: language and theme, kept in this browser. */
 
 import { createContext, useContext, useEffect, useMemo, useState, type ReactElement, type ReactNode } from "react";
 
@@ -40,7 +40,7 @@ export function usePreferences(): Preferences {
   return preferences;
 }
 
-/** What the page needs of an error; a `ChatRequestError` and a plain `ChatError` both have it. */
+/** Fields of an error that the page needs; a `ChatRequestError` and a plain `ChatError` both have it. */
 export interface ShownError {
   code: string;
   retryAfter?: number | undefined;
@@ -56,7 +56,7 @@ export function errorText(t: Dictionary, error: ShownError): string {
   return problems.length > 0 ? problems.join(" ") : t.errors[error.code] ?? t.unknownError;
 }
 
-/** What a newer server says of a field is better told in English than not at all. */
+/** Text of a field's problem; one of a newer server is told in English. */
 function problemText(t: Dictionary, field: string, problems: readonly string[]): string {
   const said = problems.map((problem) => t.problem(problem) ?? problem.replace(/\.$/, ""));
   return `${t.fields[field] ?? field}: ${said.join(", ")}.`;

@@ -1,5 +1,5 @@
 /**
- * Who the page belongs to. The token comes in the link's fragment, which browsers
+ * User of the page. The token comes in the link's fragment, which browsers
  * send to no server; it is taken out of the address bar at once and kept in the
  * window's own storage, so that two windows can be two people.
  */

@@ -170,5 +170,5 @@ export const es = {
   },
 };
 
-/** What a language has to say; `errors` is by the code of an error. */
+/** Texts of a language; `errors` is by the code of an error. */
 export type Dictionary = typeof es;

@@ -1,4 +1,4 @@
-/** What screen readers are told of a conversation as it goes on. */
+/** Announcements to screen readers as a conversation goes on. */
 
 import type { Chat } from "chatserver-client/react";
 import { useState, type ReactElement } from "react";
@@ -12,7 +12,7 @@ export interface AnnouncerProps {
   chat: Chat;
   people: People;
   reading: Reading;
-  /** How many messages come after the unread mark. */
+  /** Number of messages after the unread mark. */
   newCount: number;
 }
 

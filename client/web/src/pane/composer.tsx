@@ -13,7 +13,7 @@ import { ComposerForm } from "./composer_form";
 import { isEditable, summary } from "./message_item";
 import { useDraft } from "./use_draft";
 
-/** What the composer is about, besides a new message. */
+/** Subject of the composer, unless it is a new message. */
 export type Focus = { kind: "reply" | "edit"; message: ChatMessage } | null;
 
 export interface ComposerProps {

@@ -13,11 +13,11 @@ export interface ComposerFormProps {
   onSubmit: (text: string) => void;
   label: string;
   submit: { label: string; icon: IconName };
-  /** What is being edited or answered. */
+  /** Message that is being edited or answered. */
   context?: ReactNode;
   /** The longest text, in characters. */
   maxLength: number;
-  /** What the server found wrong with the text. */
+  /** Problem that the server found with the text. */
   problem?: string | null;
   /** Until when a rate limit lets nothing go (ms since 1970); the text stays until then. */
   heldUntil?: number | null;
@@ -97,12 +97,12 @@ export function ComposerForm(props: ComposerFormProps): ReactElement {
   );
 }
 
-/** As the server counts: code points of the composed form. */
+/** Counts like the server: code points of the composed form. */
 function countCharacters(text: string, from: number): number {
   return text.length < from ? text.length : Array.from(text.normalize("NFC")).length;
 }
 
-/** As tall as its text; the style sheet says where that ends. */
+/** Fits the height to the text; the style sheet bounds it. */
 function fit(field: HTMLTextAreaElement): void {
   field.style.height = "auto";
   field.style.height = `${field.scrollHeight}px`;

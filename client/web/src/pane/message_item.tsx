@@ -34,12 +34,12 @@ export interface MessageItemProps {
   isUnseen: boolean;
   /** Seconds for which a sender may change a text. */
   editWindow: number;
-  /** What it answers; null when that is not loaded, undefined when it answers nothing. */
+  /** Message that it answers; null when that is not loaded, undefined when it answers nothing. */
   quoted: ChatMessage | null | undefined;
   actions: MessageActions;
 }
 
-/** Whether its sender may still change the text; the server has the last word. */
+/** True if its sender may still change the text; the server has the last word. */
 export function isEditable(message: ChatMessage, editWindow: number): boolean {
   return message.isOwn && message.id !== null && !message.is_deleted && message.message_type === "text"
     && Date.now() - Date.parse(message.created_at) < editWindow * 1000;
@@ -93,7 +93,7 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
   );
 });
 
-/** Who wrote it, where that is not clear from the conversation. */
+/** Author of the message, where that is not clear from the conversation. */
 function Byline({ author, isOwn }: { author: Author; isOwn: boolean }): ReactElement {
   const { t } = usePreferences();
   return (
@@ -104,7 +104,7 @@ function Byline({ author, isOwn }: { author: Author; isOwn: boolean }): ReactEle
   );
 }
 
-/** What `useSeen` watches. */
+/** Elements that `useSeen` watches. */
 function Edges({ seq }: { seq: number | null }): ReactElement {
   return (
     <>

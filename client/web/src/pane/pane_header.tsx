@@ -14,11 +14,11 @@ import { isTouch } from "../ui/use_window";
 export interface PaneHeaderProps {
   conversation: Conversation;
   people: People;
-  /** Those who write here besides the two. */
+  /** Authors who write here besides the two. */
   voices: readonly Author[];
   /** Null while it is not known. */
   presence: PeerPresence | null;
-  /** Who types, in words; null when nobody does. */
+  /** Names of those who type, in words; null when nobody does. */
   typing: string | null;
   isArchived: boolean;
   onBack: () => void;

@@ -1,4 +1,4 @@
-/** How the messages of a conversation are laid out: days, runs of one sender, the unread mark. */
+/** Layout of a conversation's messages: days, runs of one sender, the unread mark. */
 
 import type { ChatMessage } from "chatserver-client";
 
@@ -46,7 +46,7 @@ export function layOut(messages: readonly ChatMessage[], readUpTo: number | null
   return days;
 }
 
-/** How many of the other's messages are after `readUpTo`. */
+/** Number of the other's messages that are after `readUpTo`. */
 export function countUnread(messages: readonly ChatMessage[], readUpTo: number): number {
   return messages.filter((message) => isUnread(message, readUpTo)).length;
 }

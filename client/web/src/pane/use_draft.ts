@@ -1,4 +1,4 @@
-/** What was written but not sent: it waits in its conversation, also over a reload of the window. */
+/** Draft that was written but not sent: it waits in its conversation, also over a reload of the window. */
 
 import { useCallback, useState } from "react";
 

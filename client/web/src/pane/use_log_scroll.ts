@@ -1,5 +1,5 @@
 /**
- * Where the reader is in the log, and that they stay there: at the newest message
+ * Scroll position of the reader in the log, kept where it is: at the newest message
  * while they are at the bottom, otherwise at the message that they look at, whatever is
  * added above or below, loads late or changes its size.
  */
@@ -121,7 +121,7 @@ function measure(element: HTMLElement): string {
   return `${element.clientWidth} ${element.clientHeight} ${element.scrollHeight}`;
 }
 
-/** How far below the upper edge the first unread message begins, px. */
+/** Distance from the upper edge to the first unread message, px. */
 function unseenTop(element: HTMLElement): number | undefined {
   const first = element.querySelector("[data-unseen]");
   return first ? first.getBoundingClientRect().top - element.getBoundingClientRect().top : undefined;

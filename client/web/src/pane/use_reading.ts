@@ -1,4 +1,4 @@
-/** What the reader has seen: marks it as read, and knows where the unread ones begin. */
+/** Progress of the reader: marks what was seen as read, and knows where the unread begin. */
 
 import type { ChatMessage } from "chatserver-client";
 import type { Chat } from "chatserver-client/react";
@@ -7,7 +7,7 @@ import { useCallback, useState } from "react";
 export interface Reading {
   /** The mark "new messages" stands after this `seq`; null: no mark. */
   readUpTo: number | null;
-  /** How many were unread when the mark was set. */
+  /** Number of unread messages when the mark was set. */
   markedCount: number;
   /** The newest message when the conversation was opened. */
   openedAt: number;

@@ -1,4 +1,4 @@
-/** Which unread messages were on the screen while somebody looked: from their first line to their last. */
+/** Unread messages that were on the screen while somebody looked: from their first line to their last. */
 
 import type { Chat } from "chatserver-client/react";
 import { useCallback, useEffect, useRef, type RefObject } from "react";

@@ -1,4 +1,4 @@
-/** What stands where there is nothing to show, and why. */
+/** Placeholder where there is nothing to show, with the reason. */
 
 import type { ReactElement, ReactNode } from "react";
 

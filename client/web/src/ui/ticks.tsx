@@ -1,4 +1,4 @@
-/** How far an own message has come: a clock, one tick, two ticks, two coloured ones. */
+/** Progress of an own message: a clock, one tick, two ticks, two coloured ones. */
 
 import type { MessageState } from "chatserver-client";
 import type { ReactElement } from "react";

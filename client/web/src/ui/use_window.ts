@@ -1,18 +1,18 @@
-/** What is true of the window at this moment. */
+/** State of the window at this moment. */
 
 import { useSyncExternalStore } from "react";
 
-/** Whether the reader looks at this page: visible, and the keyboard is here. */
+/** True while the reader looks at this page: visible, and the keyboard is here. */
 export function useIsFocused(): boolean {
   return useSyncExternalStore(subscribeFocus, () => document.visibilityState === "visible" && document.hasFocus());
 }
 
-/** Whether the machine has a network at all. */
+/** True while the machine has a network at all. */
 export function useHasNetwork(): boolean {
   return useSyncExternalStore(subscribeNetwork, () => navigator.onLine);
 }
 
-/** Whether writing would open a keyboard over the page, so that focus must not move there unasked. */
+/** True if writing would open a keyboard over the page, so that focus must not move there unasked. */
 export function isTouch(): boolean {
   return window.matchMedia("(pointer: coarse)").matches;
 }
