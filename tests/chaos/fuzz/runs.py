@@ -209,7 +209,7 @@ async def fuzz(
         conversation = (await rest.get(f"conversations/{mine.id}", mine.tenant)).body
         report.stored = conversation["last_seq"] - MESSAGES
         report.victims, report.p99 = len(chat.times), chat.p99
-        report.failures += errors(server.log)
+        report.failures += chat.failures + errors(server.log)
         server.terminate()
         code = await server.exit_code()
         if code:

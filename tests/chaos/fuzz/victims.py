@@ -16,6 +16,8 @@ class Victims:
         self.times: list[float] = []
         """Seconds that each acknowledgement took."""
         self.is_over = False
+        self.failures: list[str] = []
+        """What went wrong for them, known at the end: the report has all the rest then."""
         self._chat, self._rest, self._devices = chat, rest, devices
 
     @property
@@ -60,7 +62,10 @@ async def chatting(rest: Rest, chat: Chat) -> AsyncIterator[Victims]:
         try:
             yield victims
             victims.is_over = True
-            await talk
-            await victims.assert_level()
+            try:
+                await talk
+                await victims.assert_level()
+            except (AssertionError, ConnectionError, TimeoutError) as error:
+                victims.failures.append(f"the two who chat, {len(victims.times)}: {error!r}")
         finally:
             talk.cancel()
