@@ -1,6 +1,7 @@
 """The chat page: what is served of it, with which headers, and that nothing else is."""
 
 import gzip
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,18 @@ SECRET = "3xk9wq1nv7zh2mb8rt5jc0gd6yp4slfu"
 ORIGINS = OriginPolicy(())
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page")
+
+
 @pytest.fixture
-def web_root(tmp_path: Path) -> Path:
-    """A built page, and a secret beside it."""
-    (tmp_path / "secret").write_text("secret")
-    root = tmp_path / "dist"
+def web_root(folder: Path) -> Path:
+    """A built page, and a secret beside it: made anew in one place, so that one node serves all."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "secret").write_text("secret")
+    root = folder / "dist"
     (root / "assets").mkdir(parents=True)
     (root / "index.html").write_text("<!doctype html><title>chat</title>")
     (root / "sw.js").write_text("self.skipWaiting()")
