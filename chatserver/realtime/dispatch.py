@@ -41,7 +41,11 @@ class Handlers:
         if event in server.reserved_events:
             # No client's event may run what is called when one comes or goes.
             event = f"{event}: reserved"
-        answer = await self._trigger(event, "/", client.sid, *args)
+        namespace = server.namespace_handlers.get("/")
+        if namespace is not None and not server.handlers:  # what would come of looking it up
+            answer = await namespace.trigger_event(event, client.sid, *args)
+        else:
+            answer = await self._trigger(event, "/", client.sid, *args)
         if answer is server.not_handled:
             return None
         if isinstance(answer, tuple):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import marshmallow as ma
@@ -139,7 +140,8 @@ class ChatNamespace(AsyncNamespace):
         self._sessions = sessions
         self._joined = JoinedRooms(adapter, services.typing)
         self._deadlines = Deadlines[dict[str, Any]](settings.realtime.handler_timeout)
-        services.revocations.on_change(self._close_revoked)
+        refuses = services.revocations.refuses
+        services.revocations.on_change(partial(sessions.end_where, refuses))
         handlers: Mapping[str, tuple[ma.Schema, Handler]] = {
             "join": (requests.ConversationEvent(), self.on_join),
             "leave": (requests.ConversationEvent(), self.on_leave),
@@ -170,34 +172,35 @@ class ChatNamespace(AsyncNamespace):
         A client's event runs nothing but its handler, and is answered in any case:
         `{"ok": True, …}` or `{"ok": False, "error": {…}}`.
         """
-        sid, *rest = args
+        if event == "connect":
+            return await self._connect(*args)
         if event == "disconnect":
             return await self.on_disconnect(*args)
-        if event != "connect":
-            return await self._acknowledge(sid, event, rest)
-        try:
-            return await self.on_connect(*args)
-        except ChatError as error:
-            raise ConnectionRefusedError(error.detail, error.to_dict()) from None
-
-    async def _acknowledge(self, sid: str, event: str, args: list[Any]) -> dict[str, Any]:
+        sid = args[0]
         logs.in_socket(sid, event)
         try:
-            answer = await self._handle(sid, event, args)
+            answer = await self._handle(sid, event, args[1:])
             result = "ok"
         except ChatError as error:
             answer, result = ChatAnswers.ack(error), error.code
-            if isinstance(error, RateLimited) and error.told_for is not None:
-                self._refused(sid, error)  # `Budgets` logs them, by the user
-            else:
+            if not isinstance(error, RateLimited) or error.told_for is None:
                 self._services.log.refused(error)
+            elif self._sessions.turn_away(sid, error):  # `Budgets` logs the others, by the user
+                self._metrics.budget_closed()
+                self._log.info("socket_over_budget")
         except Exception as error:
             self._log.exception("event_failed")
             answer, result = ChatAnswers.ack(error), InternalError.code
         self._metrics.event_handled(event if event in self._handlers else "unknown", result)
         return answer
 
-    async def _handle(self, sid: str, event: str, args: list[Any]) -> dict[str, Any]:
+    async def _connect(self, *args: Any) -> None:
+        try:
+            await self.on_connect(*args)
+        except ChatError as error:
+            raise ConnectionRefusedError(error.detail, error.to_dict()) from None
+
+    async def _handle(self, sid: str, event: str, args: Sequence[Any]) -> dict[str, Any]:
         principal = self._sessions[sid].principal
         if event not in self._handlers:
             self._budgets.spend(principal, self._budgets.costs.event)
@@ -256,14 +259,6 @@ class ChatNamespace(AsyncNamespace):
             raise
         self._budgets.prove(principal, address)
         return principal
-
-    def _refused(self, sid: str, error: RateLimited) -> None:
-        if self._sessions.turn_away(sid, error):
-            self._metrics.budget_closed()
-            self._log.info("socket_over_budget")
-
-    def _close_revoked(self) -> None:
-        self._sessions.end_where(self._services.revocations.refuses)
 
     # Events
 

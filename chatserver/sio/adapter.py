@@ -57,34 +57,27 @@ class Adapter:
         among: Sequence[str] | None = None,
     ) -> int:
         """`emit_now` to the clients of this node alone."""
-        clients = self._chosen(rooms, skip, among)
+        clients = self.select(rooms, skip, among)
         if clients and event in self._filters:
             payload = self._filters[event](clients.values(), payload)
             if payload is None:
                 return 0
-        if not clients:
-            return 0
-        return deliver(text_frame(encode_event(event, payload)), clients)
+        return deliver(text_frame(encode_event(event, payload)), clients) if clients else 0
 
-    def _chosen(
-        self, rooms: Sequence[str], skip: Sequence[str], among: Sequence[str] | None
+    def select(
+        self, rooms: Sequence[str], skip: Sequence[str] = (), among: Sequence[str] | None = None
     ) -> Mapping[str, Client]:
-        clients = self.select(rooms)
-        if not clients or not (skip or among is not None):
-            return clients
-        skipped, allowed = self.select(skip), clients if among is None else self.select(among)
-        return {
-            sid: client for sid, client in clients.items() if sid not in skipped and sid in allowed
-        }
-
-    def select(self, rooms: Sequence[str]) -> Mapping[str, Client]:
-        """The clients of this node in any of `rooms`, by their sids; gone with the next change."""
-        if len(rooms) == 1:
-            return self._members_of(rooms[0])
-        selected: dict[str, Client] = {}
-        for room in rooms:
-            selected.update(self._members_of(room))
-        return selected
+        """Whom `emit_local` reaches, by their sids; gone with the next change."""
+        found = [members for room in rooms if (members := self._members_of(room))]
+        if len(found) == 1:
+            clients = found[0]
+        else:
+            clients = {sid: client for members in found for sid, client in members.items()}
+        if clients and (skip or among is not None):
+            skipped, allowed = self.select(skip), clients if among is None else self.select(among)
+            chosen = (sid for sid in clients if sid in allowed and sid not in skipped)
+            return {sid: clients[sid] for sid in chosen}
+        return clients
 
     def _members_of(self, room: str) -> dict[str, Client]:
         if room == EVERYONE:
@@ -166,4 +159,8 @@ class Adapter:
 
 def deliver(frame: bytes, clients: Mapping[str, Client]) -> int:
     """Queue `frame` for `clients`; for how many it could be done."""
-    return sum(client.deliver(frame) for client in clients.values())
+    reached = 0
+    for client in clients.values():
+        if client.deliver(frame):
+            reached += 1
+    return reached

@@ -65,7 +65,7 @@ class ClusterAdapter(Adapter):
             self._bus.publish(shared if channels is None else channels, head + b"\n" + packet)
         if event in self._filters:
             return self.emit_local(event, payload, rooms, skip, among)
-        return deliver(text_frame(packet), self._chosen(rooms, skip, among))
+        return deliver(text_frame(packet), self.select(rooms, skip, among))
 
     def receive(self, channel: str, body: bytes) -> None:
         """Take what another node published; what is not of the right form is ignored."""
@@ -81,7 +81,7 @@ class ClusterAdapter(Adapter):
         if event in self._filters:
             self.emit_local(event, payload, rooms, skip, among)
         elif packet.startswith(EVENT_PREFIX):
-            deliver(text_frame(packet), self._chosen(rooms, skip, among))
+            deliver(text_frame(packet), self.select(rooms, skip, among))
 
     # Membership
 
