@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import pytest
+import pytest_asyncio
 import socketio  # type: ignore[import-untyped]
 from aiohttp import web
 
@@ -29,13 +30,13 @@ def about(*names: str) -> Callable[[Test], Test]:
     return lambda test: test
 
 
-@pytest.fixture(params=["server", "namespace"])
+@pytest_asyncio.fixture(params=["server", "namespace"], loop_scope="function")
 async def api(node: Node, request: pytest.FixtureRequest) -> Any:
     """The server, and its namespace, whose methods of the same name do the same."""
     return node.server if request.param == "server" else node.script
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="function")
 async def bare() -> AsyncIterator[Node]:
     """A node with no namespace's handlers."""
     async with running_node() as running:
