@@ -47,6 +47,7 @@ def make_writer(fraction: float) -> MessageWriter:
         Metrics(),
         WriterSettings(max_batch=100, max_waiting=100, timeout=1.0),
         introduce=nothing,  # type: ignore[arg-type]
+        fill_in=nothing,  # type: ignore[arg-type]
         log_sent=log.sent if log.is_on else None,
     )
 
@@ -73,7 +74,7 @@ def stored(count: int) -> list[tuple[Appended, Message | None]]:
             seq=seq,
             rev=seq,
             created_at=datetime.now(UTC),
-            participants=(new.sender_id, uuid4()),
+            member_ids=(new.sender_id, uuid4()),
             is_news=False,
             unread=(),
             sender_role=SenderRole.CLIENT,

@@ -25,6 +25,7 @@ from chatserver.realtime.python_socketio import SOCKETIO_CHANNEL, RedisManager
 from chatserver.realtime.raw import RawDoor
 from chatserver.services.budgets import SETTLE_INTERVAL
 from chatserver.services.maintenance import STRAYS_CHECK
+from chatserver.services.members import WALK_INTERVAL
 from chatserver.services.nodes import TICK as NODES_TICK
 from chatserver.services.notices import NoticeService
 from chatserver.services.revocations import POLL_INTERVAL
@@ -68,6 +69,7 @@ class Node(Parts):
             services=ApiServices(
                 sessions=self.sessions,
                 conversations=self.conversations,
+                members=self.members,
                 messages=self.messages,
                 receipts=self.receipts,
                 presence=self.presence,
@@ -116,6 +118,7 @@ class Node(Parts):
             (USER_CHECK, self._close_vanished),
             (SETTLE_INTERVAL, self.budgets.settle),
             (NODES_TICK, self.nodes.tick),
+            (WALK_INTERVAL, self._walk_members),
             (READINESS_CHECK, self.readiness.check),
         ]
         if isinstance(self.manager, RedisManager):
@@ -146,6 +149,10 @@ class Node(Parts):
         users = {user_id for user_id, _ in self.open_sessions.open_sockets()}
         with suppress(Unavailable):
             self.open_sessions.close_users(await self.sessions.find_vanished(users))
+
+    async def _walk_members(self) -> None:
+        with suppress(Unavailable):
+            await self.members.walk()
 
     async def _drain(self, _: web.Application) -> None:
         self.readiness.drain()

@@ -8,6 +8,7 @@
     ├── NotFound                404  not_found
     ├── OwnListing              409  own_listing
     ├── IdempotencyConflict     409  idempotency_conflict
+    ├── TooManyParticipants     409  too_many_participants
     ├── PayloadTooLarge         413  payload_too_large
     ├── UnsupportedMedia        415  unsupported_media
     ├── InvalidPayload          422  invalid_payload
@@ -123,6 +124,13 @@ class IdempotencyConflict(ChatError):
     status = 409
     title = "Idempotency conflict"
     default_detail = "This client_msg_id was used before with another body."
+
+
+class TooManyParticipants(ChatError):
+    code = "too_many_participants"
+    status = 409
+    title = "Too many participants"
+    default_detail = "The conversation has as many participants as it may have."
 
 
 class PayloadTooLarge(ChatError):

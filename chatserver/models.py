@@ -1,10 +1,11 @@
 """The domain's objects, as services return them and both edges dump them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 from uuid import UUID
 
 
@@ -18,18 +19,64 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
+MAX_MEMBERS: Final = 20
+"""Of a conversation, the client and the owner included."""
+
+
+class Side(StrEnum):
+    """The two that a conversation is between."""
+
+    CLIENT = "client"
+    OWNER = "owner"
+
+
+class MemberRole(StrEnum):
+    """What a member is in a conversation. There is one client and one owner."""
+
+    CLIENT = "client"
+    CO_CLIENT = "co_client"
+    OWNER = "owner"
+    AGENT = "agent"
+    OBSERVER = "observer"
+
+    @property
+    def side(self) -> Side | None:
+        """The side that they are on; None for an observer."""
+        return _SIDES.get(self)
+
+    @property
+    def is_counted(self) -> bool:
+        """True for all but an observer, who has no cursors and no unread messages."""
+        return self is not MemberRole.OBSERVER
+
+
+_SIDES = {
+    MemberRole.CLIENT: Side.CLIENT,
+    MemberRole.CO_CLIENT: Side.CLIENT,
+    MemberRole.OWNER: Side.OWNER,
+    MemberRole.AGENT: Side.OWNER,
+}
+
+
 class SenderRole(StrEnum):
     """Role of a message's sender in its conversation; the last two take no part."""
 
     CLIENT = "client"
+    CO_CLIENT = "co_client"
     OWNER = "owner"
+    AGENT = "agent"
     SERVICE = "service"
     ADMIN = "admin"
 
     @property
     def is_outside(self) -> bool:
-        """True if the sender is neither of the two participants."""
+        """True if the sender takes no part in the conversation."""
         return self in (SenderRole.SERVICE, SenderRole.ADMIN)
+
+    @property
+    def is_named(self) -> bool:
+        """True if the message names its sender: the names of the two the conversation has."""
+        return self not in (SenderRole.CLIENT, SenderRole.OWNER)
 
 
 class MessageType(StrEnum):
@@ -103,8 +150,8 @@ class Voice:
 class Message:
     """One message of a conversation; `content` is empty once it is deleted.
 
-    `sender` is there for one who takes no part in the conversation (`sender_role`): the
-    names of the participants are the conversation's.
+    `sender` is there for all but the client and the owner (`sender_role`), whose names are
+    the conversation's.
     """
 
     id: UUID
@@ -157,12 +204,39 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerPresence:
+    """Whether anyone of `user_ids`, the other side, has a live socket, and who had last."""
+
+    user_ids: tuple[UUID, ...]
+    is_online: bool
+    last_seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A member of a conversation, who holds it up to `delivered_seq`.
+
+    What was sent up to `joined_seq`, when they were added, is not unread to them.
+    """
+
+    user_id: UUID
+    role: MemberRole
+    first_name: str | None
+    last_name: str | None
+    profile_picture_url: str | None
+    delivered_seq: int
+    read_seq: int
+    joined_seq: int
+    joined_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
     """A conversation as one viewer sees it.
 
-    `unread_count` and `read_seq` are the viewer's own, `peer_*` the other
-    participant's; for a privileged viewer who takes no part they are 0 and
-    `peer_presence` is None.
+    `unread_count` and `read_seq` are the viewer's own, `peer_*` the furthest of the other
+    side's; for an observer, and a privileged viewer who takes no part, they are 0 and
+    `peer_presence` is None. `participants` are its members, client and owner first.
     """
 
     id: UUID
@@ -184,8 +258,25 @@ class Conversation:
     listing: Listing
     client: User
     owner: User
+    participants: Sequence[Participant]
+    assigned_user_id: UUID | None
     last_message: Message | None
-    peer_presence: Presence | None
+    peer_presence: PeerPresence | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which conversations a list has: all those that a viewer is in and has not archived.
+
+    `archived`: these, too. `assigned_to` is a user's id, `is_unassigned` nobody's.
+    """
+
+    archived: bool = False
+    listing_id: UUID | None = None
+    assigned_to: UUID | None = None
+    is_unassigned: bool = False
+    is_unread: bool | None = None
+    is_active: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

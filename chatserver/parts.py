@@ -1,7 +1,9 @@
 """The parts of a node, put together: sockets, publisher, services, namespace."""
 
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 from aiohttp import ClientSession
 
@@ -26,6 +28,7 @@ from chatserver.services.budgets import Budgets
 from chatserver.services.conversations import ConversationService
 from chatserver.services.hints import HeadHints, UnreadHints
 from chatserver.services.maintenance import MaintenanceService
+from chatserver.services.members import MemberService
 from chatserver.services.message_log import MessageLog
 from chatserver.services.messages import MessageService
 from chatserver.services.nodes import NodeService
@@ -37,8 +40,10 @@ from chatserver.services.senders import SenderService
 from chatserver.services.sessions import SessionService
 from chatserver.services.sync import SyncService
 from chatserver.services.typing import TypingService
+from chatserver.services.viewers import Viewers
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
+from chatserver.sio.client import Client
 from chatserver.sio.cluster_adapter import create_adapter
 from chatserver.sio.server import SocketServer
 from chatserver.telemetry.metrics import Metrics
@@ -70,7 +75,7 @@ class Parts:
         self.closing = closing
         self._host = host
         pool = settings.database
-        self.requests = database.bulkhead(pool.pool_size, pool.pool_timeout)
+        self.requests = database.lane(pool.pool_size, pool.pool_timeout)
         self._encoder = MessageEncoder()
         self._create_sockets()
         self._create_publisher()
@@ -105,7 +110,9 @@ class Parts:
             environ_of=environ_of,
             compress=compress,
         )
-        self.adapter = create_adapter(backplane.bus, {"unread": self.unread.admit})
+        self.adapter = create_adapter(
+            backplane.bus, {"unread": self.unread.admit, "conversation": self._see_members}
+        )
         self.sockets = SocketServer(
             settings.realtime, edge, ChatAnswers(), adapter=self.adapter, observer=self.metrics
         )
@@ -156,8 +163,12 @@ class Parts:
     def _create_message_services(self) -> None:
         """Conversations and what is in them."""
         settings, requests, backplane = self.settings, self.requests, self.backplane
+        viewers = Viewers(self._host, self.presence, self.senders)
         self.conversations = ConversationService(
-            requests, self._host, self.presence, self.senders, self.publisher, backplane.openings
+            requests, self._host, viewers, self.publisher, backplane.openings
+        )
+        self.members = MemberService(
+            requests, self._host, viewers, self.publisher, settings.members
         )
         self.message_log = MessageLog(settings.logging.messages)
         self.writer_engine = MessageWriter.create_engine(settings.database)
@@ -169,6 +180,7 @@ class Parts:
             self.metrics,
             settings.writer,
             introduce=self.conversations.introduce,
+            fill_in=self.senders.fill_in,
             has_others=backplane.has_others,
             log_sent=self.message_log.sent if self.message_log.is_on else None,
         )
@@ -219,3 +231,8 @@ class Parts:
             self.budgets,
         )
         self.server.register_namespace(self.namespace)
+
+    def _see_members(self, _: Collection[Client], payload: dict[str, Any]) -> dict[str, Any]:
+        """Have sockets of this node leave the rooms of a conversation that their user left."""
+        self.namespace.members_changed(payload)
+        return payload

@@ -11,6 +11,7 @@ from chatserver.http.strangers import Strangers
 from chatserver.models import Principal
 from chatserver.services.budgets import Budgets
 from chatserver.services.conversations import ConversationService
+from chatserver.services.members import MemberService
 from chatserver.services.messages import MessageService
 from chatserver.services.notices import NoticeService
 from chatserver.services.presence import PresenceService
@@ -32,6 +33,7 @@ class ApiServices:
 
     sessions: SessionService
     conversations: ConversationService
+    members: MemberService
     messages: MessageService
     receipts: ReceiptService
     presence: PresenceService

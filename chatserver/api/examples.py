@@ -9,6 +9,7 @@ from chatserver.schemas.base import Schema
 
 _TENANT: Final = "00000000-0000-4000-8000-000000000001"
 _LANDLORD: Final = "00000000-0000-4000-8000-000000000002"
+_AGENT: Final = "00000000-0000-4000-8000-000000000004"
 _LISTING: Final = "00000000-0000-4000-9000-000000000001"
 _CONVERSATION: Final = "019aa7e2-5b1c-7c3e-9d57-1f0a5c1b7e10"
 _MESSAGE_ID: Final = "019aa7e3-02d4-7a61-8e0f-6b8f7c2a9d33"
@@ -49,6 +50,20 @@ def _user(user_id: str, first_name: str, last_name: str) -> dict[str, Any]:
     }
 
 
+def _participant(user_id: str, role: str, first_name: str, last_name: str) -> dict[str, Any]:
+    return {
+        "user_id": user_id,
+        "role": role,
+        "first_name": first_name,
+        "last_name": last_name,
+        "profile_picture_url": None,
+        "delivered_seq": 0,
+        "read_seq": 0,
+        "joined_seq": 0,
+        "joined_at": _AT,
+    }
+
+
 _CONVERSATION_SEEN: Final[Mapping[str, Any]] = {
     "id": _CONVERSATION,
     "listing_id": _LISTING,
@@ -74,23 +89,33 @@ _CONVERSATION_SEEN: Final[Mapping[str, Any]] = {
     },
     "client": _user(_TENANT, "Lucía", "Fernández"),
     "owner": _user(_LANDLORD, "Javier", "Moreno"),
+    "participants": [
+        _participant(_TENANT, "client", "Lucía", "Fernández"),
+        _participant(_LANDLORD, "owner", "Javier", "Moreno"),
+    ],
+    "assigned_user_id": None,
     "last_message": _MESSAGE,
     "peer_presence": {"is_online": True, "last_seen_at": _AT},
 }
 
 EXAMPLES: Final[Mapping[type[Schema], Mapping[str, Any]]] = {
     requests.OpenConversation: {"listing_id": _LISTING},
+    requests.ConversationBody: {"is_active": False},
     requests.Archive: {"archived": True},
+    requests.ParticipantBody: {"role": "agent"},
     requests.MessageBody: {"content": _TEXT, "client_msg_id": _CLIENT_MSG_ID},
     requests.EditBody: {"content": "Is the flat still free in April?"},
     objects.MessageSchema: _MESSAGE,
     objects.ConversationSchema: _CONVERSATION_SEEN,
+    objects.ParticipantSchema: _participant(_AGENT, "agent", "Carmen", "Ibáñez"),
+    objects.UserSchema: _user(_AGENT, "Carmen", "Ibáñez"),
     objects.PresenceSchema: {"user_id": _LANDLORD, "is_online": True, "last_seen_at": _AT},
     sync.SyncSchema: {
         "cursor": "djE6N2Y0YzY5YTI6MTA0Mg",
         "reset": False,
         "has_more": False,
         "conversations": [_CONVERSATION_SEEN],
+        "removed": [],
     },
     objects.UnreadCountSchema: {"unread_count": 3},
     objects.StatusSchema: {"status": "success"},

@@ -2,11 +2,20 @@
 
 from typing import Final
 
-from chatserver.api import config, control, conversations, messages, operations, users
+from chatserver.api import (
+    config,
+    control,
+    conversations,
+    messages,
+    operations,
+    participants,
+    users,
+)
 from chatserver.api.routes import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
     *conversations.ROUTES,
+    *participants.ROUTES,
     *messages.ROUTES,
     *users.ROUTES,
     *config.ROUTES,

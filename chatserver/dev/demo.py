@@ -17,6 +17,7 @@ from chatserver.models import Principal, Role
 from chatserver.services.conversations import ConversationService
 from chatserver.services.presence import PresenceService
 from chatserver.services.senders import SenderService
+from chatserver.services.viewers import Viewers
 from chatserver.settings import PresenceSettings, Settings
 
 
@@ -133,11 +134,11 @@ async def open_demo_conversation(engine: AsyncEngine, settings: PresenceSettings
     async with database.transaction() as connection:
         host = await HostTables.inspect(connection)
     presence = PresenceService(database, database, PresenceLeases(), nobody, settings)
-    senders = SenderService(database, host, ttl=0.0)
-    conversations = ConversationService(database, host, presence, senders, nobody, RateLimits(""))
+    viewers = Viewers(host, presence, SenderService(database, host, ttl=0.0))
+    conversations = ConversationService(database, host, viewers, nobody, RateLimits(""))
     # As the host would: the landlord sees it although nothing was written yet.
-    tenant = Principal(TENANT.id, Role.SERVICE, datetime.max.replace(tzinfo=UTC))
-    conversation, _ = await conversations.open(tenant, DEMO_LISTINGS[1].id)
+    service = Principal(SERVICE.id, Role.SERVICE, datetime.max.replace(tzinfo=UTC))
+    conversation, _ = await conversations.open(service, DEMO_LISTINGS[1].id, TENANT.id)
     return conversation.id
 
 

@@ -29,7 +29,7 @@ class Reason(Enum):
 class Candidate(Protocol):
     """A connection on probation."""
 
-    def abort(self) -> None:
+    def give_up(self) -> None:
         """Close it at once."""
 
 
@@ -100,7 +100,7 @@ class Admissions:
         self._candidates[candidate] = None
         if len(self._candidates) > SPARE:
             oldest, _ = self._candidates.popitem(last=False)
-            oldest.abort()
+            oldest.give_up()
 
     def forget(self, candidate: Candidate) -> None:
         self._candidates.pop(candidate, None)

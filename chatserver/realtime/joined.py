@@ -1,8 +1,11 @@
 """Conversations that a socket has joined, and the rooms in which it is for them."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
+from chatserver.errors import ChatError
 from chatserver.realtime.room_names import (
     conversation_room,
     presence_room,
@@ -10,6 +13,7 @@ from chatserver.realtime.room_names import (
     user_room,
 )
 from chatserver.realtime.sessions import Joined, Session
+from chatserver.services.conversations import ConversationService
 from chatserver.services.typing import TypingService
 from chatserver.sio.adapter import Adapter
 
@@ -22,9 +26,14 @@ class JoinedRooms:
     is heard on that of a member, the same for all.
     """
 
-    def __init__(self, adapter: Adapter, typing: TypingService) -> None:
+    def __init__(
+        self, adapter: Adapter, conversations: ConversationService, typing: TypingService
+    ) -> None:
         self._adapter = adapter
+        self._conversations = conversations
         self._typing = typing
+        self._sessions: dict[UUID, dict[str, Session]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def enter(
         self, sid: str, session: Session, conversation_id: UUID, members: Sequence[UUID]
@@ -33,26 +42,25 @@ class JoinedRooms:
 
         Returns when what other nodes tell the rooms is heard.
         """
-        user_id = session.principal.user_id
-        joined = session.joined[conversation_id] = Joined(
-            peers=frozenset(members) - {user_id},
-            channel=user_room(members[0]),
-            is_visitor=user_id not in members,
-        )
+        self._sessions.setdefault(conversation_id, {})[sid] = session
+        joined = self._meet(sid, session, conversation_id, members)
         self._enter(sid, conversation_room(conversation_id))
-        for peer_id in joined.peers:
-            self._enter(sid, presence_room(peer_id))
         if session.principal.is_privileged:
             self._enter(sid, privileged_room(conversation_id), joined.channel)
         await self._entered(conversation_id, joined)
 
     def leave(self, sid: str, session: Session, conversation_id: UUID) -> None:
         joined = session.joined.pop(conversation_id)
+        self._forget(sid, conversation_id)
         self._leave(sid, conversation_room(conversation_id))
         self._leave(sid, privileged_room(conversation_id))
-        for peer_id in joined.peers.difference(*(one.peers for one in session.joined.values())):
-            self._leave(sid, presence_room(peer_id))
+        self._part(sid, session, joined.peers)
         self._typing.left(session.principal, conversation_id, sid)
+
+    def disconnected(self, sid: str, session: Session) -> None:
+        """The socket is gone, and with it out of all rooms."""
+        for conversation_id in session.joined:
+            self._forget(sid, conversation_id)
 
     async def look_again(self, sid: str, session: Session) -> None:
         """Have the caller, who may have become another, hear what that one may, and no more."""
@@ -64,6 +72,66 @@ class JoinedRooms:
                 self.leave(sid, session, conversation_id)
             else:
                 self._leave(sid, privileged_room(conversation_id))
+        await self._look(sid, session, list(session.joined))
+
+    def members_changed(self, payload: Mapping[str, Any]) -> None:
+        """A `conversation` event is about to be delivered here: have the sockets follow it."""
+        conversation_id = UUID(payload["id"])
+        members = {UUID(one["user_id"]) for one in payload["participants"]}
+        for sid, session in self._sessions.get(conversation_id, {}).items():
+            joined, user_id = session.joined[conversation_id], session.principal.user_id
+            if (user_id in members) is joined.is_visitor or joined.peers != members - {user_id}:
+                task = asyncio.create_task(self._follow(sid, session, conversation_id))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _follow(self, sid: str, session: Session, conversation_id: UUID) -> None:
+        """The event may have been overtaken: the database knows. Without it, it is believed."""
+        try:
+            await self._look(sid, session, [conversation_id])
+        except ChatError:
+            if conversation_id in session.joined:
+                self.leave(sid, session, conversation_id)
+
+    async def _look(self, sid: str, session: Session, conversation_ids: Sequence[UUID]) -> None:
+        """Leave those that are no longer the caller's, and hear of who is in the others now."""
+        if not conversation_ids:
+            return
+        found = await self._conversations.list_members(session.principal, conversation_ids)
+        for conversation_id in conversation_ids:
+            if conversation_id not in session.joined:
+                continue
+            if conversation_id in found:
+                self._meet(sid, session, conversation_id, found[conversation_id])
+            else:
+                self.leave(sid, session, conversation_id)
+
+    def _meet(
+        self, sid: str, session: Session, conversation_id: UUID, members: Sequence[UUID]
+    ) -> Joined:
+        """Hear of the presence of those who are in it now, and no longer of who left."""
+        user_id, before = session.principal.user_id, session.joined.get(conversation_id)
+        joined = session.joined[conversation_id] = Joined(
+            peers=frozenset(members) - {user_id},
+            channel=user_room(members[0]),
+            is_visitor=user_id not in members,
+        )
+        for peer_id in joined.peers:
+            self._enter(sid, presence_room(peer_id))
+        if before is not None:
+            self._part(sid, session, before.peers - joined.peers)
+        return joined
+
+    def _part(self, sid: str, session: Session, peers: frozenset[UUID]) -> None:
+        """No longer hear of the presence of those whom no other joined conversation has."""
+        for peer_id in peers.difference(*(one.peers for one in session.joined.values())):
+            self._leave(sid, presence_room(peer_id))
+
+    def _forget(self, sid: str, conversation_id: UUID) -> None:
+        sessions = self._sessions.get(conversation_id, {})
+        sessions.pop(sid, None)
+        if not sessions:
+            self._sessions.pop(conversation_id, None)
 
     def _enter(self, sid: str, room: str, channel: str | None = None) -> None:
         if (client := self._adapter.get_client(sid)) is not None:

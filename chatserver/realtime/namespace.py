@@ -17,6 +17,7 @@ from chatserver.errors import (
     Forbidden,
     InternalError,
     InvalidPayload,
+    NotFound,
     PayloadTooLarge,
     RateLimited,
     Unauthorized,
@@ -138,7 +139,7 @@ class ChatNamespace(AsyncNamespace):
         self._metrics = metrics
         self._log = structlog.get_logger(__name__)
         self._sessions = sessions
-        self._joined = JoinedRooms(adapter, services.typing)
+        self._joined = JoinedRooms(adapter, services.conversations, services.typing)
         self._deadlines = Deadlines[dict[str, Any]](settings.realtime.handler_timeout)
         refuses = services.revocations.refuses
         services.revocations.on_change(partial(sessions.end_where, refuses))
@@ -163,6 +164,10 @@ class ChatNamespace(AsyncNamespace):
     def schemas(self) -> Mapping[str, ma.Schema]:
         """Each event that clients may send, and what loads its payload."""
         return {event: loader.schema for event, (loader, _, _) in self._handlers.items()}
+
+    def members_changed(self, payload: Mapping[str, Any]) -> None:
+        """See `JoinedRooms`; for each `conversation` event that is delivered here."""
+        self._joined.members_changed(payload)
 
     # Dispatch
 
@@ -242,7 +247,9 @@ class ChatNamespace(AsyncNamespace):
 
     async def on_disconnect(self, sid: str, reason: str) -> None:
         logs.in_socket(sid)
-        principal = self._sessions.close(sid).principal
+        session = self._sessions.close(sid)
+        self._joined.disconnected(sid, session)
+        principal = session.principal
         self._metrics.session_closed(principal.role)
         self._services.typing.disconnected(principal, sid)
         await self._services.presence.disconnected(principal.user_id, sid)
@@ -268,9 +275,15 @@ class ChatNamespace(AsyncNamespace):
         conversation_id = data["conversation_id"]
         if conversation_id not in session.joined:
             join = self._services.conversations.join
-            participants = await join(session.principal, conversation_id)
-            await self._joined.enter(sid, session, conversation_id, participants)
-        conversation = await self._services.conversations.get(session.principal, conversation_id)
+            member_ids = await join(session.principal, conversation_id)
+            await self._joined.enter(sid, session, conversation_id, member_ids)
+        try:
+            conversation = await self._services.conversations.get(
+                session.principal, conversation_id
+            )
+        except NotFound:  # since it joined
+            self._joined.leave(sid, session, conversation_id)
+            raise
         return {"conversation": dump_conversation(conversation)}
 
     async def on_leave(self, sid: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,14 @@ What the statement guarantees, also when other nodes run it at the same time:
 - A `client_msg_id` is used once. A key that another node commits while this
   statement waits for the row lock is not seen by the snapshot that looks keys up;
   the primary key of `message_keys` then refuses the whole statement, and the
-  caller runs it again (`is_retryable`).
+  caller runs it again (`is_repeatable`).
 - The counters of unread messages move with the messages.
+- Who may send, and who gets a message, is read from the locked row of the conversation:
+  whoever adds or removes somebody writes it there, under the same lock. The rows of
+  those who were added while this statement waited for the lock it cannot see; then the
+  row's `members_xid` is of a transaction after its snapshot, nothing is stored in that
+  conversation (`Outcome.STALE`), and the caller appends those messages with
+  `append_under_locks`.
 """
 
 from collections.abc import Sequence
@@ -49,7 +55,11 @@ class NewMessage:
 
 
 class Outcome(StrEnum):
-    """What became of a new message; all but STORED left nothing behind."""
+    """What became of a new message; all but STORED left nothing behind.
+
+    STALE: who is in the conversation changed meanwhile; `append_under_locks` is to be
+    called.
+    """
 
     STORED = "stored"
     DUPLICATE = "duplicate"
@@ -57,6 +67,8 @@ class Outcome(StrEnum):
     NOT_FOUND = "not_found"
     CLOSED = "closed"
     BAD_REPLY = "bad_reply"
+    OBSERVER = "observer"
+    STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +76,10 @@ class Appended:
     """The outcome for one message.
 
     `message_id` is the first one's for a DUPLICATE, else the message's own; `seq`,
-    `rev`, `created_at`, `participants` (client, owner) and `sender_role` mean something
-    for a STORED one. `is_news`: with it the owner is first told that there is the
-    conversation. `unread` holds the counters of those who did not send it, once for each
-    conversation of the batch: on its last message.
+    `rev`, `created_at`, `member_ids` (client and owner first) and `sender_role` mean
+    something for a STORED one. `is_news`: with it the owner's side is first told that
+    there is the conversation. `unread` holds the counters of those who did not send it,
+    once for each conversation of the batch: on its last message.
     """
 
     outcome: Outcome
@@ -75,7 +87,7 @@ class Appended:
     seq: int
     rev: int
     created_at: datetime
-    participants: tuple[UUID, UUID]
+    member_ids: tuple[UUID, ...]
     sender_role: SenderRole | None
     is_news: bool
     unread: tuple[Unread, ...]
@@ -94,7 +106,12 @@ WITH input AS MATERIALIZED (
         media_url, reply_to_seq, client_msg_id, digest, ord
     )
 ), locked AS MATERIALIZED (
-    SELECT id, client_user_id, owner_user_id, last_seq, rev, is_active, shown_empty,
+    SELECT id, client_user_id, owner_user_id, member_ids, member_roles, members_xid,
+           -- All but the observers, who come last.
+           member_ids[
+               :coalesce(array_position(member_roles, 'v') - 1, cardinality(member_ids))
+           ] AS counted_ids,
+           last_seq, rev, is_active, shown_empty,
            coalesce(last_message_at, created_at) AS active_at
     FROM chat.conversations
     WHERE id = ANY ($2::uuid[])
@@ -105,17 +122,23 @@ WITH input AS MATERIALIZED (
     SELECT clock_timestamp() AS now FROM (SELECT count(*) FROM locked) AS all_locked
 ), judged AS MATERIALIZED (
     SELECT
-        i.*, l.client_user_id, l.owner_user_id, l.last_seq, l.rev, l.active_at, l.shown_empty,
+        i.*, l.member_ids, l.counted_ids, l.last_seq, l.rev, l.active_at, l.shown_empty,
         k.message_id AS first_id,
         CASE i.sender_id
             WHEN l.client_user_id THEN 'client'
             WHEN l.owner_user_id THEN 'owner'
-            ELSE i.voice_role
+            ELSE CASE l.member_roles[array_position(l.member_ids, i.sender_id)]
+                WHEN 'a' THEN 'agent'
+                WHEN 'c' THEN 'co_client'
+                ELSE i.voice_role
+            END
         END AS sender_role,
         CASE
             WHEN l.id IS NULL THEN 'not_found'
-            WHEN i.voice_role IS NULL AND i.sender_id <> l.client_user_id
-                 AND i.sender_id <> l.owner_user_id THEN 'not_found'
+            WHEN NOT pg_visible_in_snapshot(l.members_xid, pg_current_snapshot())
+                 AND chat.is_assigned(l.members_xid) THEN 'stale'
+            WHEN i.voice_role IS NULL AND i.sender_id <> ALL (l.counted_ids) THEN
+                CASE WHEN i.sender_id = ANY (l.member_ids) THEN 'observer' ELSE 'not_found' END
             WHEN k.digest = i.digest THEN 'duplicate'
             WHEN k.digest IS NOT NULL THEN 'conflict'
             WHEN NOT l.is_active THEN 'closed'
@@ -186,10 +209,10 @@ WITH input AS MATERIALIZED (
     FROM numbered n
     WHERE c.id = n.conversation_id AND n.is_last AND n.outcome = 'stored'
 ), received AS MATERIALIZED (
-    SELECT conversation_id, user_id, count(*) AS n
-    FROM numbered, unnest(ARRAY[client_user_id, owner_user_id]) AS user_id
-    WHERE user_id <> sender_id AND outcome = 'stored'
-    GROUP BY conversation_id, user_id
+    SELECT n.conversation_id, m.user_id, count(*) AS n
+    FROM numbered n, unnest(n.counted_ids) AS m (user_id)
+    WHERE m.user_id <> n.sender_id AND n.outcome = 'stored'
+    GROUP BY n.conversation_id, m.user_id
 ), counted AS (
     UPDATE chat.participants AS p
     SET unread_count = p.unread_count + r.n
@@ -214,14 +237,14 @@ WITH input AS MATERIALIZED (
 -- messages here, it would be looked through once for each of them.
 SELECT
     outcome, coalesce(first_id, nullif(message_id, id)) AS other_id, new_seq, new_rev,
-    created_at, client_user_id, owner_user_id, sender_role,
-    new_seq = 1 AND NOT shown_empty AS is_news,
-    CASE ord WHEN 1 THEN ARRAY(
-        SELECT (conversation_id, user_id, unread_count) FROM counted
-    ) END AS counted,
-    CASE ord WHEN 1 THEN ARRAY(
-        SELECT (user_id, unread_count, version) FROM totalled
-    ) END AS totalled
+    created_at, sender_role, new_seq = 1 AND NOT shown_empty AS is_news,
+    CASE WHEN is_last THEN member_ids END AS member_ids,
+    CASE ord WHEN 1 THEN ARRAY(SELECT conversation_id FROM counted) END AS counted_in,
+    CASE ord WHEN 1 THEN ARRAY(SELECT user_id FROM counted) END AS counted_of,
+    CASE ord WHEN 1 THEN ARRAY(SELECT unread_count FROM counted) END AS counts,
+    CASE ord WHEN 1 THEN ARRAY(SELECT user_id FROM totalled) END AS totalled,
+    CASE ord WHEN 1 THEN ARRAY(SELECT unread_count FROM totalled) END AS totals,
+    CASE ord WHEN 1 THEN ARRAY(SELECT version FROM totalled) END AS versions
 FROM numbered
 ORDER BY ord
 """
@@ -251,12 +274,15 @@ async def append_messages(
         made_at(batch[0].id),
     )
     unread = _unread(rows)
+    members: dict[UUID, tuple[UUID, ...]] = {}
     appended = []
-    # From the last, whose conversation's counters are on it.
+    # From the last of each conversation, which its counters and members are on.
     for new, row in zip(reversed(batch), reversed(rows), strict=True):
         outcome = _OUTCOMES[row["outcome"]]
         is_stored = outcome is Outcome.STORED
         other_id = row["other_id"]
+        if (member_ids := row["member_ids"]) is not None:
+            members[new.conversation_id] = tuple(member_ids)
         appended.append(
             Appended(
                 outcome=outcome,
@@ -265,7 +291,7 @@ async def append_messages(
                 seq=row["new_seq"],
                 rev=row["new_rev"],
                 created_at=row["created_at"],
-                participants=(row["client_user_id"], row["owner_user_id"]),
+                member_ids=members.get(new.conversation_id, ()),
                 sender_role=_ROLES[row["sender_role"]],
                 is_news=is_stored and row["is_news"],
                 unread=tuple(unread.pop(new.conversation_id, ())) if is_stored else (),
@@ -275,13 +301,35 @@ async def append_messages(
     return appended
 
 
+_LOCK = """
+SELECT FROM chat.conversations WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+async def append_under_locks(
+    connection: asyncpg.Connection, batch: Sequence[NewMessage]
+) -> list[Appended]:
+    """As `append_messages`, with two round trips more, and never STALE.
+
+    The statement's snapshot is taken when the locks are held: nobody comes or goes after it.
+    """
+    async with connection.transaction():
+        await connection.execute(_LOCK, [new.conversation_id for new in batch])
+        return await append_messages(connection, batch)
+
+
 def _unread(rows: Sequence[asyncpg.Record]) -> dict[UUID, list[Unread]]:
     """The counters that a batch changed, by conversation."""
     if not rows:
         return {}
-    totals = {user_id: (count, version) for user_id, count, version in rows[0]["totalled"]}
+    first = rows[0]
+    totals = dict(
+        zip(first["totalled"], zip(first["totals"], first["versions"], strict=True), strict=True)
+    )
     unread: dict[UUID, list[Unread]] = {}
-    for conversation_id, user_id, count in rows[0]["counted"]:
+    for conversation_id, user_id, count in zip(
+        first["counted_in"], first["counted_of"], first["counts"], strict=True
+    ):
         total, version = totals[user_id]
         unread.setdefault(conversation_id, []).append(
             Unread(conversation_id, user_id, count, total, version)
@@ -289,7 +337,7 @@ def _unread(rows: Sequence[asyncpg.Record]) -> dict[UUID, list[Unread]]:
     return unread
 
 
-def is_retryable(error: BaseException) -> bool:
+def is_repeatable(error: BaseException) -> bool:
     """Whether a failed append left nothing behind and may succeed when run again."""
     if isinstance(error, asyncpg.UniqueViolationError):
         return error.table_name == "message_keys"

@@ -1,42 +1,77 @@
-"""Conversations: reading as one viewer sees them, locking, archiving. Opening: see `openings`."""
+"""Conversations: who may do what in them, locking, archiving, closing.
+
+Opening: see `openings`; what viewers are shown: `conversation_views`; who comes and goes:
+`members`.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chatserver.db.host import HostTables
-from chatserver.models import Conversation, Listing, Message, Position, Presence, User
-from chatserver.repositories.messages import list_last_messages
+from chatserver.models import MemberRole, Side
+
+_LETTERS: Final = {
+    "C": MemberRole.CLIENT,
+    "c": MemberRole.CO_CLIENT,
+    "O": MemberRole.OWNER,
+    "a": MemberRole.AGENT,
+    "v": MemberRole.OBSERVER,
+}
+"""How `member_roles` has them."""
+
+
+def letter(role: MemberRole) -> str:
+    """As `member_roles` has it."""
+    return next(letter for letter, found in _LETTERS.items() if found is role)
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What decides who may do what in a conversation, and where its messages lie."""
+    """What decides who may do what in a conversation, and where its messages lie.
+
+    `member_ids` begin with the client and the owner and end with the observers; `letters`
+    has a letter for the role of each.
+    """
 
     id: UUID
     client_user_id: UUID
     owner_user_id: UUID
+    member_ids: tuple[UUID, ...]
+    letters: str
     created_at: datetime
     last_message_at: datetime | None
     is_active: bool
     last_seq: int
     rev: int
     shown_empty: bool
+    assigned_user_id: UUID | None
 
     @property
-    def participants(self) -> tuple[UUID, UUID]:
-        return self.client_user_id, self.owner_user_id
+    def roles(self) -> dict[UUID, MemberRole]:
+        """What each of the members is."""
+        roles = (_LETTERS[letter] for letter in self.letters)
+        return dict(zip(self.member_ids, roles, strict=True))
+
+    def role_of(self, user_id: UUID) -> MemberRole | None:
+        """What the user is in it; None for one who is no member."""
+        return self.roles.get(user_id)
+
+    def side_of(self, user_id: UUID) -> Side | None:
+        role = self.role_of(user_id)
+        return None if role is None else role.side
 
     @property
     def audience(self) -> tuple[UUID, ...]:
-        """Those of the participants who have been told that there is the conversation."""
-        is_shown = self.shown_empty or self.last_seq > 0
-        return self.participants if is_shown else (self.client_user_id,)
+        """Those of the members who have been told that there is the conversation."""
+        if self.shown_empty or self.last_seq > 0:
+            return self.member_ids
+        return tuple(user for user, role in self.roles.items() if role.side is Side.CLIENT)
 
     @property
     def lifetime(self) -> tuple[datetime, datetime]:
@@ -44,22 +79,31 @@ class Membership:
         return self.created_at, self.last_message_at or self.created_at
 
 
-_MEMBERSHIP = """
-    SELECT id, client_user_id, owner_user_id, created_at, last_message_at, is_active,
-           last_seq, rev, shown_empty
+MEMBERSHIP = """
+    SELECT id, client_user_id, owner_user_id, member_ids,
+           array_to_string(member_roles, '') AS letters, created_at, last_message_at,
+           is_active, last_seq, rev, shown_empty, assigned_user_id
     FROM chat.conversations
-    WHERE id = :id
 """
-_GET_MEMBERSHIP = text(_MEMBERSHIP)
-_LOCK = text(_MEMBERSHIP + "FOR NO KEY UPDATE")
+"""The columns of a Membership; a condition is to follow."""
+
+
+def membership_of(row: Row[Any]) -> Membership:
+    """From a row of MEMBERSHIP."""
+    return Membership(**{**row._mapping, "member_ids": tuple(row.member_ids)})
+
+
+_BY_ID = f"{MEMBERSHIP} WHERE id = :id"
+_GET_MEMBERSHIP = text(_BY_ID)
+_LOCK = text(f"{_BY_ID} FOR NO KEY UPDATE")
 
 
 async def get_membership(connection: AsyncConnection, conversation_id: UUID) -> Membership | None:
     row = (await connection.execute(_GET_MEMBERSHIP, {"id": conversation_id})).one_or_none()
-    return None if row is None else Membership(*row)
+    return None if row is None else membership_of(row)
 
 
-_LIST_MEMBERSHIPS = text(_MEMBERSHIP.replace("id = :id", "id = ANY (:ids)"))
+_LIST_MEMBERSHIPS = text(f"{MEMBERSHIP} WHERE id = ANY (:ids)")
 
 
 async def list_memberships(
@@ -67,13 +111,13 @@ async def list_memberships(
 ) -> list[Membership]:
     """Those of the conversations that exist, in no order."""
     rows = await connection.execute(_LIST_MEMBERSHIPS, {"ids": list(conversation_ids)})
-    return [Membership(*row) for row in rows]
+    return [membership_of(row) for row in rows]
 
 
 async def lock(connection: AsyncConnection, conversation_id: UUID) -> Membership | None:
     """Lock the conversation until the end of the transaction: its numbers stand still."""
     row = (await connection.execute(_LOCK, {"id": conversation_id})).one_or_none()
-    return None if row is None else Membership(*row)
+    return None if row is None else membership_of(row)
 
 
 _TOUCH = text("""
@@ -105,19 +149,96 @@ _SET_ARCHIVED = {
             changed_xid = pg_current_xact_id()
         WHERE id = :id AND archived_by_{side} <> :archived
     """)
-    for side in ("client", "owner")
+    for side in Side
 }
 
 
 async def set_archived(
-    connection: AsyncConnection, conversation_id: UUID, *, is_client: bool, archived: bool
+    connection: AsyncConnection, conversation_id: UUID, *, side: Side, archived: bool
 ) -> bool:
     """Archive it, or bring it back, for one side; whether that changed anything."""
-    result = await connection.execute(
-        _SET_ARCHIVED["client" if is_client else "owner"],
-        {"id": conversation_id, "archived": archived},
+    values = {"id": conversation_id, "archived": archived}
+    return (await connection.execute(_SET_ARCHIVED[side], values)).rowcount > 0
+
+
+_SET_ACTIVE = text("""
+    UPDATE chat.conversations
+    SET is_active = :is_active, rev = :rev, updated_at = :at, changed_xid = pg_current_xact_id()
+    WHERE id = :id
+""")
+
+
+async def set_active(
+    connection: AsyncConnection, conversation_id: UUID, *, is_active: bool, rev: int, at: datetime
+) -> None:
+    """Close it, or open it again; the caller has locked it."""
+    values = {"id": conversation_id, "is_active": is_active, "rev": rev, "at": at}
+    await connection.execute(_SET_ACTIVE, values)
+
+
+_ASSIGN = text("""
+    UPDATE chat.conversations
+    SET assigned_user_id = :user_id, rev = :rev, updated_at = :at,
+        changed_xid = pg_current_xact_id()
+    WHERE id = :id
+""")
+
+
+async def assign(
+    connection: AsyncConnection,
+    conversation_id: UUID,
+    user_id: UUID | None,
+    *,
+    rev: int,
+    at: datetime,
+) -> None:
+    """Note who answers in it; the caller has locked it."""
+    values = {"id": conversation_id, "user_id": user_id, "rev": rev, "at": at}
+    await connection.execute(_ASSIGN, values)
+
+
+_LOG = text("""
+    INSERT INTO chat.conversation_changes (
+        conversation_id, rev, kind, user_id, role, by_user_id, at
     )
-    return result.rowcount > 0
+    VALUES (:id, :rev, :kind, :user_id, :role, :by_user_id, :at)
+""")
+
+
+class Change(StrEnum):
+    """What changes a conversation beside messages and receipts, and counts in `rev`."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CLOSED = "closed"
+    REOPENED = "reopened"
+    ASSIGNED = "assigned"
+
+
+async def log_change(
+    connection: AsyncConnection,
+    conversation_id: UUID,
+    kind: Change,
+    *,
+    rev: int,
+    at: datetime,
+    by_user_id: UUID,
+    user_id: UUID | None = None,
+    role: MemberRole | None = None,
+) -> None:
+    """Note whose change has this `rev`."""
+    await connection.execute(
+        _LOG,
+        {
+            "id": conversation_id,
+            "rev": rev,
+            "kind": kind.value,
+            "user_id": user_id,
+            "role": None if role is None else role.value,
+            "by_user_id": by_user_id,
+            "at": at,
+        },
+    )
 
 
 _SHARES = text("""
@@ -126,183 +247,16 @@ _SHARES = text("""
         JOIN chat.participants theirs USING (conversation_id)
         JOIN chat.conversations c ON c.id = mine.conversation_id
         WHERE mine.user_id = :user_id AND theirs.user_id = :other_id
-          AND (c.client_user_id = :user_id OR c.last_seq > 0 OR c.shown_empty)
+          AND mine.left_at IS NULL AND theirs.left_at IS NULL
+          AND (mine.role IN ('client', 'co_client') OR c.last_seq > 0 OR c.shown_empty)
     )
 """)
 
 
 async def is_shared(connection: AsyncConnection, user_id: UUID, other_id: UUID) -> bool:
-    """Whether two users take part in a conversation together (or are the same).
+    """Whether two users are in a conversation together (or are the same).
 
-    In one without a word, only its client does as far as its owner was told.
+    In one without a word, only its client's side is, as far as the owner's was told.
     """
     values = {"user_id": user_id, "other_id": other_id}
     return bool((await connection.execute(_SHARES, values)).scalar_one())
-
-
-class ConversationViews:
-    """Conversations with all that one viewer is shown.
-
-    The statements depend on the columns of the host's tables, so they are built once.
-    Presence is known to the nodes, not to the database: `peer_presence` says only
-    when the peer was last seen, and the service fills in the rest.
-    """
-
-    def __init__(self, host: HostTables) -> None:
-        view = f"""
-            SELECT
-                c.*, mine.user_id AS viewer_id, mine.unread_count, mine.read_seq,
-                peer.user_id AS peer_id, peer.read_seq AS peer_read_seq,
-                peer.delivered_seq AS peer_delivered_seq, seen.last_seen_at,
-                {host.select("listings", "l", "live")},
-                {host.select("users", "client", "client")},
-                {host.select("users", "owner", "owner")}
-            FROM chosen c
-            LEFT JOIN chat.participants mine
-                -- With `=`, a plan for any viewer goes through all of theirs for each row.
-                ON mine.conversation_id = c.id AND mine.user_id IS NOT DISTINCT FROM :viewer_id
-            LEFT JOIN chat.participants peer
-                ON peer.conversation_id = c.id AND peer.user_id <> mine.user_id
-            LEFT JOIN chat.user_presence seen ON seen.user_id = peer.user_id
-            LEFT JOIN core.listings l ON l.id = c.listing_id
-            LEFT JOIN core.users client ON client.id = c.client_user_id
-            LEFT JOIN core.users owner ON owner.id = c.owner_user_id
-        """
-        self._get = text(f"""
-            WITH chosen AS (SELECT *, created_at AS active_at
-                            FROM chat.conversations WHERE id = ANY (:ids))
-            {view}
-        """)
-        self._introduce = text(f"""
-            WITH chosen AS (SELECT *, created_at AS active_at
-                            FROM chat.conversations WHERE id = ANY (:ids) AND NOT shown_empty)
-            {view.replace(":viewer_id", "c.owner_user_id")}
-        """)
-        self._list = text(f"""
-            WITH page AS (
-                SELECT id, coalesce(last_message_at, created_at) AS active_at
-                FROM chat.conversations
-                WHERE (client_user_id = :viewer_id
-                       OR owner_user_id = :viewer_id AND (last_seq > 0 OR shown_empty))
-                  AND (:archived OR NOT CASE client_user_id WHEN :viewer_id
-                                        THEN archived_by_client ELSE archived_by_owner END)
-                  AND (CAST(:active_at AS timestamptz) IS NULL
-                       OR (coalesce(last_message_at, created_at), id)
-                          < (:active_at, CAST(:last_id AS uuid)))
-                ORDER BY active_at DESC, id DESC
-                LIMIT :limit OFFSET :skip
-            ), chosen AS (
-                SELECT c.*, page.active_at FROM page JOIN chat.conversations c USING (id)
-            )
-            {view}
-            ORDER BY c.active_at DESC, c.id DESC
-        """)
-
-    async def get(
-        self, connection: AsyncConnection, viewer_id: UUID, conversation_ids: Sequence[UUID]
-    ) -> list[Conversation]:
-        """Those of `conversation_ids` that exist, in no order, whoever the viewer is."""
-        result = await connection.execute(
-            self._get, {"viewer_id": viewer_id, "ids": list(conversation_ids)}
-        )
-        return await _with_last_messages(connection, result.all())
-
-    async def introduce(
-        self, connection: AsyncConnection, conversation_ids: Sequence[UUID]
-    ) -> "list[Conversation]":
-        """As their owners saw them before the first message, had they been shown.
-
-        Only of those that were not.
-        """
-        result = await connection.execute(self._introduce, {"ids": [*conversation_ids]})
-        return [
-            replace(
-                _conversation(row, None),
-                updated_at=row.created_at,
-                last_message_at=None,
-                last_seq=0,
-                rev=0,
-                unread_count=0,
-                read_seq=0,
-                peer_read_seq=0,
-                peer_delivered_seq=0,
-            )
-            for row in result
-        ]
-
-    async def list(
-        self,
-        connection: AsyncConnection,
-        viewer_id: UUID,
-        *,
-        limit: int,
-        skip: int = 0,
-        archived: bool = False,
-        after: Position | None = None,
-    ) -> list[Conversation]:
-        """A page of the viewer's own, latest activity first; with archived ones if told."""
-        result = await connection.execute(
-            self._list,
-            {
-                "viewer_id": viewer_id,
-                "limit": limit,
-                "skip": skip,
-                "archived": archived,
-                "active_at": after and after.active_at,
-                "last_id": after and after.id,
-            },
-        )
-        return await _with_last_messages(connection, result.all())
-
-
-async def _with_last_messages(
-    connection: AsyncConnection, rows: Sequence[Row[Any]]
-) -> list[Conversation]:
-    heads = [(row.id, row.last_seq, row.last_message_at) for row in rows if row.last_seq]
-    last = await list_last_messages(connection, heads) if heads else {}
-    return [_conversation(row, last.get(row.id)) for row in rows]
-
-
-def _conversation(row: Row[Any], last_message: Message | None) -> Conversation:
-    is_participant = row.peer_id is not None
-    return Conversation(
-        id=row.id,
-        listing_id=row.listing_id,
-        client_user_id=row.client_user_id,
-        owner_user_id=row.owner_user_id,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        last_message_at=row.last_message_at,
-        is_active=row.is_active,
-        archived_by_client=row.archived_by_client,
-        archived_by_owner=row.archived_by_owner,
-        last_seq=row.last_seq,
-        rev=row.rev,
-        unread_count=row.unread_count or 0,
-        read_seq=row.read_seq or 0,
-        peer_read_seq=row.peer_read_seq or 0,
-        peer_delivered_seq=row.peer_delivered_seq or 0,
-        listing=_listing(row),
-        client=_user(row, "client"),
-        owner=_user(row, "owner"),
-        last_message=last_message,
-        peer_presence=Presence(row.peer_id, False, row.last_seen_at) if is_participant else None,
-    )
-
-
-def _listing(row: Row[Any]) -> Listing:
-    """The host's listing as it is now; what the snapshot says where that has nothing."""
-    title = row.live_title if row.live_title is not None else row.listing_title
-    price = row.live_price if row.live_price is not None else row.listing_price
-    currency = row.live_currency if row.live_currency is not None else row.listing_currency
-    return Listing(id=row.listing_id, title=title, price=price, currency=currency)
-
-
-def _user(row: Row[Any], prefix: str) -> User:
-    values = row._mapping
-    return User(
-        id=values[f"{prefix}_user_id"],
-        first_name=values[f"{prefix}_first_name"],
-        last_name=values[f"{prefix}_last_name"],
-        profile_picture_url=values[f"{prefix}_profile_picture_url"],
-    )

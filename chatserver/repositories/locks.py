@@ -15,6 +15,7 @@ WITH input AS MATERIALIZED (
     FROM input i
     JOIN chat.participants p
         ON p.conversation_id = i.conversation_id AND p.user_id <> i.sender_id
+        AND p.left_at IS NULL AND p.role <> 'observer'
 ), free_conversations AS MATERIALIZED (
     SELECT id FROM chat.conversations WHERE id = ANY ($2::uuid[])
     FOR NO KEY UPDATE SKIP LOCKED

@@ -9,14 +9,14 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatserver.models import Message, MessageStatus, MessageType, SenderRole
+from chatserver.repositories.sides import side_of
 
-# When each of those who did not send the message said that they hold it, and that
-# they read it: of the log of cursor moves, the first that reached its number.
-RECEIPTS = """
+# When the first of the other side, those who left included, said that they hold it, and
+# that they read it: of the log of cursor moves, the first that reached its number. One who
+# takes no part writes to both sides.
+RECEIPTS = f"""
     CROSS JOIN LATERAL (
-        SELECT
-            CASE WHEN bool_and(d.at IS NOT NULL) THEN max(d.at) END AS delivered_at,
-            CASE WHEN bool_and(r.at IS NOT NULL) THEN max(r.at) END AS read_at
+        SELECT min(d.at) AS delivered_at, min(r.at) AS read_at
         FROM chat.participants p
         LEFT JOIN LATERAL (
             SELECT at FROM chat.receipts
@@ -31,6 +31,11 @@ RECEIPTS = """
             ORDER BY seq LIMIT 1
         ) r ON true
         WHERE p.conversation_id = m.conversation_id AND p.user_id <> m.sender_user_id
+          AND {side_of("p")} IS DISTINCT FROM CASE
+              WHEN m.sender_role IN ('client', 'co_client') THEN 'client'
+              WHEN m.sender_role IN ('owner', 'agent') THEN 'owner'
+          END
+          AND {side_of("p")} IS NOT NULL
     ) receipt
 """
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatserver.models import Unread
+from chatserver.repositories.conversations import MEMBERSHIP, Membership, membership_of
 
 _STATE = text("""
     SELECT
@@ -107,40 +108,19 @@ async def list_promises(connection: AsyncConnection) -> set[str]:
     return set((await connection.execute(_KEPT)).scalars())
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where a conversation stands, and who holds it and knows of it."""
-
-    id: UUID
-    last_seq: int
-    rev: int
-    participants: tuple[UUID, ...]
-
-
-_CHANGED = text("""
-    SELECT id, last_seq, rev, client_user_id, owner_user_id,
-           last_seq > 0 OR shown_empty AS is_shown
-    FROM chat.conversations
-    WHERE (client_user_id = ANY (CAST(:user_ids AS uuid[]))
-           OR owner_user_id = ANY (CAST(:user_ids AS uuid[])))
+_CHANGED = text(f"""
+    {MEMBERSHIP}
+    WHERE member_ids && CAST(:user_ids AS uuid[])
       AND changed_xid >= CAST(CAST(:mark AS text) AS xid8)
 """)
 
 
 async def list_changed(
     connection: AsyncConnection, user_ids: Collection[UUID], mark: int
-) -> Sequence[Head]:
+) -> Sequence[Membership]:
     """The conversations of these users that changed since `mark`; some from before it too."""
     rows = await connection.execute(_CHANGED, {"user_ids": list(user_ids), "mark": str(mark)})
-    return [
-        Head(
-            row.id,
-            row.last_seq,
-            row.rev,
-            (row.client_user_id, row.owner_user_id) if row.is_shown else (row.client_user_id,),
-        )
-        for row in rows
-    ]
+    return [membership_of(row) for row in rows]
 
 
 _UNREAD = text("""
@@ -149,6 +129,7 @@ _UNREAD = text("""
              AS asked (user_id, conversation_id)
     JOIN chat.participants p USING (user_id, conversation_id)
     JOIN chat.unread_totals t USING (user_id)
+    WHERE p.left_at IS NULL
 """)
 
 

@@ -1,14 +1,14 @@
 """Opening conversations: one for each listing and pair, of people who exist."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatserver.db.host import HostTables
-from chatserver.models import Listing
+from chatserver.models import MAX_MEMBERS, Listing
 
 _FIND = text("""
     SELECT id FROM chat.conversations
@@ -34,15 +34,25 @@ async def find(connection: AsyncConnection, parties: Parties) -> UUID | None:
 # In order: of two users who write to each other for the first time at once, neither
 # waits for the row that the other's transaction is making.
 _JOIN = text("""
-    WITH joined AS (
+    WITH people AS MATERIALIZED (
+        SELECT user_id, place,
+               CASE place WHEN 1 THEN 'client' WHEN 2 THEN 'owner' ELSE 'agent' END AS role
+        FROM unnest(CAST(:member_ids AS uuid[])) WITH ORDINALITY AS m (user_id, place)
+    ), joined AS (
         INSERT INTO chat.participants (conversation_id, user_id, role)
-        VALUES (:id, :client_id, 'client'), (:id, :owner_id, 'owner')
+        SELECT :id, user_id, role FROM people
     )
     INSERT INTO chat.unread_totals (user_id)
-    SELECT user_id FROM unnest(ARRAY[CAST(:client_id AS uuid), CAST(:owner_id AS uuid)]) AS user_id
-    ORDER BY user_id
+    SELECT user_id FROM people ORDER BY user_id
     ON CONFLICT DO NOTHING
 """)
+
+# Whoever makes or ends a standing agent of the owner's waits for this, or this for them.
+_HOLD_AGENTS = text("""
+    SELECT pg_advisory_xact_lock_shared(hashtextextended('standing ' || :owner_id, 0))
+""")
+
+MAX_AGENTS: Final = MAX_MEMBERS - 2
 
 
 def create_query(host: HostTables) -> Any:
@@ -55,17 +65,29 @@ def create_query(host: HostTables) -> Any:
         WITH people AS MATERIALIZED (
             SELECT id FROM core.users WHERE id IN (:client_id, :owner_id)
             ORDER BY id {"FOR KEY SHARE" if host.may_lock_users else ""}
+        ), agents AS MATERIALIZED (
+            SELECT s.agent_user_id AS id
+            FROM chat.standing_agents s JOIN core.users u ON u.id = s.agent_user_id
+            WHERE s.owner_user_id = :owner_id AND s.ended_at IS NULL
+              AND s.agent_user_id <> :client_id
+            ORDER BY s.created_at, s.agent_user_id LIMIT {MAX_AGENTS}
         ), made AS (
             INSERT INTO chat.conversations (
                 id, listing_id, client_user_id, owner_user_id,
-                listing_title, listing_price, listing_currency, shown_empty
+                listing_title, listing_price, listing_currency, shown_empty,
+                member_ids, member_roles
             )
-            SELECT :id, :listing_id, :client_id, :owner_id, :title, :price, :currency, :shown_empty
+            SELECT :id, :listing_id, :client_id, :owner_id, :title, :price, :currency,
+                   :shown_empty,
+                   ARRAY[CAST(:client_id AS uuid), CAST(:owner_id AS uuid)]
+                       || ARRAY(SELECT id FROM agents),
+                   CAST(ARRAY['C', 'O'] || array_fill(CAST('a' AS text),
+                       ARRAY[CAST((SELECT count(*) FROM agents) AS integer)]) AS "char"[])
             WHERE (SELECT count(*) FROM people) = 2
             ON CONFLICT ON CONSTRAINT unique_conversation_per_listing DO NOTHING
-            RETURNING id
+            RETURNING member_ids
         )
-        SELECT ARRAY(SELECT id FROM people) AS people, EXISTS (SELECT FROM made) AS is_made
+        SELECT ARRAY(SELECT id FROM people) AS people, (SELECT member_ids FROM made) AS member_ids
     """)
 
 
@@ -89,21 +111,21 @@ async def create(
 ) -> tuple[UUID, bool]:
     """Open a conversation unless there is one: its id, and whether it is new.
 
-    Of two at the same time one waits for the other's commit and finds its row. The owner
-    sees it before its first message only if it is `shown_empty`. Raises PartyGone.
+    The standing agents of its owner are in it from the first moment. Of two at the same
+    time one waits for the other's commit and finds its row. The owner's side sees it
+    before its first message only if it is `shown_empty`. Raises PartyGone.
     """
     parties = Parties(listing.id, client_id, owner_id)
     snapshot = {"title": listing.title, "price": listing.price, "currency": listing.currency}
     values = {"id": conversation_id, **asdict(parties), **snapshot, "shown_empty": shown_empty}
+    await connection.execute(_HOLD_AGENTS, {"owner_id": str(owner_id)})
     row = (await connection.execute(query, values)).one()
     for user_id in (client_id, owner_id):
         if user_id not in row.people:
             raise PartyGone(user_id)
-    if not row.is_made:
+    if row.member_ids is None:
         found = await find(connection, parties)
         assert found is not None
         return found, False
-    await connection.execute(
-        _JOIN, {"id": conversation_id, "client_id": client_id, "owner_id": owner_id}
-    )
+    await connection.execute(_JOIN, {"id": conversation_id, "member_ids": row.member_ids})
     return conversation_id, True

@@ -18,7 +18,10 @@ Owner = tuple[UUID, UUID]
 
 @dataclass(frozen=True, slots=True)
 class Cursors:
-    """How far a participant has come in a conversation whose row is locked."""
+    """How far a member has come in a conversation whose row is locked.
+
+    `is_counted`: not an observer, whose cursors stand still.
+    """
 
     conversation_id: UUID
     user_id: UUID
@@ -27,7 +30,8 @@ class Cursors:
     unread_count: int
     last_seq: int
     rev: int
-    participants: tuple[UUID, UUID]
+    member_ids: tuple[UUID, ...]
+    is_counted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,13 @@ class Moved:
 # the version that it saw before it waited for the lock.
 _LOCK = text("""
     SELECT c.id AS conversation_id, p.user_id, p.delivered_seq, p.read_seq, p.unread_count,
-           c.last_seq, c.rev, c.client_user_id, c.owner_user_id
+           c.last_seq, c.rev, c.member_ids, p.role <> 'observer' AS is_counted
     FROM chat.conversations c
     JOIN chat.participants p ON p.conversation_id = c.id
     JOIN unnest(CAST(:conversation_ids AS uuid[]), CAST(:user_ids AS uuid[]))
         AS wanted (conversation_id, user_id)
         ON wanted.conversation_id = p.conversation_id AND wanted.user_id = p.user_id
-    WHERE c.id = ANY (:conversation_ids)
+    WHERE c.id = ANY (:conversation_ids) AND p.left_at IS NULL
     ORDER BY c.id, p.user_id
     FOR NO KEY UPDATE OF c, p
 """)
@@ -98,7 +102,8 @@ async def lock_cursors(
             unread_count=row.unread_count,
             last_seq=row.last_seq,
             rev=row.rev,
-            participants=(row.client_user_id, row.owner_user_id),
+            member_ids=tuple(row.member_ids),
+            is_counted=row.is_counted,
         )
         for row in rows
     }
@@ -123,7 +128,8 @@ _MOVE = text("""
                    WHEN i.read_seq = c.last_seq THEN 0
                    ELSE (
                        SELECT count(*) FROM chat.messages m
-                       WHERE m.conversation_id = i.conversation_id AND m.seq > i.read_seq
+                       WHERE m.conversation_id = i.conversation_id
+                         AND m.seq > greatest(i.read_seq, p.joined_seq)
                          AND m.created_at BETWEEN c.created_at AND c.last_message_at
                          AND m.sender_user_id <> i.user_id AND NOT m.is_deleted
                    )
@@ -216,7 +222,8 @@ _FORGET = text("""
     WITH less AS (
         UPDATE chat.participants
         SET unread_count = unread_count - 1
-        WHERE conversation_id = :conversation_id AND user_id <> :sender_id AND read_seq < :seq
+        WHERE conversation_id = :conversation_id AND user_id <> :sender_id
+          AND greatest(read_seq, joined_seq) < :seq AND left_at IS NULL AND role <> 'observer'
         RETURNING user_id, unread_count
     ), locked_totals AS MATERIALIZED (
         SELECT user_id FROM chat.unread_totals

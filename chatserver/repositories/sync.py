@@ -21,6 +21,7 @@ SNAPSHOT_OPTIONS: Final = {"isolation_level": "REPEATABLE READ", "postgresql_rea
 
 MAX_CHANGES: Final = 100
 MAX_PENDING: Final = 100
+MAX_REMOVED: Final = 500
 
 # An estimate of what a message takes as JSON, in bytes, beside its content; of that
 # each byte may need an escape.
@@ -107,13 +108,15 @@ async def get_snapshot(connection: AsyncConnection) -> Snapshot:
 class Changed:
     """Which conversations of a user changed, latest activity first.
 
-    `newest` is the number of the last change of any of the user's conversations, 0
-    where there is none. `has_later` says whether some changed since `then`.
-    `unread_version` is that of the user's counters, 0 before the first message; `total`
-    counts all the user's conversations.
+    `removed` are those that the user left since `since`, or was taken out of: some
+    MAX_REMOVED of them, and one more where there are more. `newest` is the number of the
+    last change of any of the user's conversations, 0 where there is none. `has_later` says
+    whether some changed since `then`. `unread_version` is that of the user's counters, 0
+    before the first message; `total` counts all the user's conversations.
     """
 
     ids: Sequence[UUID]
+    removed: Sequence[UUID]
     newest: int
     has_later: bool
     unread_version: int
@@ -134,8 +137,12 @@ _CHANGED = text(f"""
     WITH own AS MATERIALIZED (
         SELECT c.id, c.changed_xid, coalesce(c.last_message_at, c.created_at) AS active_at
         FROM chat.conversations c
-        WHERE c.client_user_id = :user_id
-           OR c.owner_user_id = :user_id AND (c.last_seq > 0 OR c.shown_empty)
+        WHERE c.member_ids @> ARRAY[CAST(:user_id AS uuid)]
+          AND (c.last_seq > 0 OR c.shown_empty
+               OR c.member_roles[array_position(c.member_ids, :user_id)] IN ('C', 'c'))
+    ), gone AS MATERIALIZED (
+        SELECT conversation_id AS id, left_xid AS changed_xid FROM chat.participants
+        WHERE user_id = :user_id AND left_at IS NOT NULL
     ), page AS MATERIALIZED (
         SELECT id, active_at FROM own
         WHERE (CAST(:since_newest AS xid8) IS NULL OR {_is_new("since")})
@@ -146,9 +153,15 @@ _CHANGED = text(f"""
     )
     SELECT
         ARRAY(SELECT id FROM page ORDER BY active_at DESC, id DESC) AS ids,
-        (SELECT changed_xid FROM own WHERE changed_xid < CAST(:xmax AS xid8)
-         ORDER BY changed_xid DESC LIMIT 1) AS newest,
-        EXISTS (SELECT FROM own WHERE {_is_new("then")}) AS has_later,
+        ARRAY(SELECT id FROM gone WHERE {_is_new("since")} LIMIT :max_removed) AS removed,
+        greatest(
+            (SELECT changed_xid FROM own WHERE changed_xid < CAST(:xmax AS xid8)
+             ORDER BY changed_xid DESC LIMIT 1),
+            (SELECT changed_xid FROM gone WHERE changed_xid < CAST(:xmax AS xid8)
+             ORDER BY changed_xid DESC LIMIT 1)
+        ) AS newest,
+        EXISTS (SELECT FROM own WHERE {_is_new("then")})
+            OR EXISTS (SELECT FROM gone WHERE {_is_new("then")}) AS has_later,
         (SELECT count(*) FROM own) AS total,
         (SELECT version FROM chat.unread_totals WHERE user_id = :user_id) AS unread_version
 """)
@@ -175,6 +188,7 @@ async def list_changed(
             "user_id": user_id,
             "xmax": snapshot.xmax,
             "limit": limit,
+            "max_removed": MAX_REMOVED + 1,
             "active_at": after and after.active_at,
             "last_id": after and after.id,
             **_values("since", since),
@@ -184,6 +198,7 @@ async def list_changed(
     row = result.one()
     return Changed(
         ids=row.ids,
+        removed=row.removed,
         newest=row.newest or 0,
         has_later=row.has_later,
         unread_version=row.unread_version or 0,

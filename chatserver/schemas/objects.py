@@ -7,9 +7,11 @@ from marshmallow import fields, validate
 
 from chatserver.models import (
     Conversation,
+    MemberRole,
     Message,
     MessageStatus,
     MessageType,
+    Participant,
     Presence,
     SenderRole,
     User,
@@ -47,13 +49,15 @@ class MessageSchema(Schema):
         SenderRole,
         by_value=True,
         required=True,
-        metadata={"description": "`service` and `admin` write without taking part"},
+        metadata={"description": "What the sender was; `service` and `admin` take no part"},
     )
     sender = fields.Nested(
         UserSchema,
         required=True,
         allow_none=True,
-        metadata={"description": "null for a participant, whose names the conversation has"},
+        metadata={
+            "description": "null for the client and the owner, whose names the conversation has"
+        },
     )
     message_type = fields.Enum(MessageType, by_value=True, required=True)
     content = fields.String(required=True)
@@ -86,6 +90,20 @@ class PresenceSchema(PeerPresenceSchema):
     user_id = fields.UUID(required=True)
 
 
+class ParticipantSchema(Schema):
+    user_id = fields.UUID(required=True)
+    role = fields.Enum(MemberRole, by_value=True, required=True)
+    first_name = fields.String(required=True, allow_none=True)
+    last_name = fields.String(required=True, allow_none=True)
+    profile_picture_url = fields.String(required=True, allow_none=True)
+    delivered_seq = Integer(required=True)
+    read_seq = Integer(required=True)
+    joined_seq = Integer(
+        required=True, metadata={"description": "Nothing up to it is unread to them"}
+    )
+    joined_at = Timestamp(required=True)
+
+
 class ConversationSchema(Schema):
     id = fields.UUID(required=True)
     listing_id = fields.UUID(required=True, allow_none=True)
@@ -101,11 +119,23 @@ class ConversationSchema(Schema):
     rev = Integer(required=True)
     unread_count = Integer(required=True, metadata={"description": "The viewer's own"})
     read_seq = Integer(required=True, metadata={"description": "The viewer's own"})
-    peer_read_seq = Integer(required=True)
+    peer_read_seq = Integer(
+        required=True, metadata={"description": "The furthest of the other side"}
+    )
     peer_delivered_seq = Integer(required=True)
     listing = fields.Nested(ListingSchema, required=True)
     client = fields.Nested(UserSchema, required=True)
     owner = fields.Nested(UserSchema, required=True)
+    participants = fields.List(
+        fields.Nested(ParticipantSchema),
+        required=True,
+        metadata={"description": "Client and owner first"},
+    )
+    assigned_user_id = fields.UUID(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Who of the owner's side answers"},
+    )
     last_message = fields.Nested(MessageSchema, required=True, allow_none=True)
     peer_presence = fields.Nested(PeerPresenceSchema, required=True, allow_none=True)
 
@@ -149,3 +179,4 @@ dump_presence: Final[Callable[[Presence], dict[str, Any]]] = dump_function(Prese
 dump_conversation: Final[Callable[[Conversation], dict[str, Any]]] = dump_function(
     ConversationSchema
 )
+dump_participant: Final[Callable[[Participant], dict[str, Any]]] = dump_function(ParticipantSchema)

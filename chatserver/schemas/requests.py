@@ -8,7 +8,7 @@ from uuid import UUID
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from chatserver.models import MessageType, Position
+from chatserver.models import MemberRole, MessageType, Position
 from chatserver.schemas.base import (
     MAX_SEQ,
     Boolean,
@@ -31,6 +31,36 @@ MAX_POSITION = 88
 
 class OpenConversation(Schema):
     listing_id = fields.UUID(required=True)
+    client_user_id = fields.UUID(
+        load_default=None,
+        metadata={"description": "Required of `service` and `admin`; nobody else's but one's own"},
+    )
+
+
+class ConversationBody(Schema):
+    """What of a conversation may be changed; what is absent stays."""
+
+    is_active = Boolean(metadata={"description": "false: closed"})
+    assigned_user_id = fields.UUID(
+        allow_none=True, metadata={"description": "One of the owner's side, or null"}
+    )
+
+    @validates_schema
+    def check_not_empty(self, data: dict[str, Any], **_: Any) -> None:
+        if not data:
+            raise ValidationError("Nothing to change.")
+
+
+class ParticipantBody(Schema):
+    role = fields.Enum(
+        MemberRole,
+        by_value=True,
+        required=True,
+        validate=validate.OneOf(
+            [MemberRole.CO_CLIENT, MemberRole.AGENT, MemberRole.OBSERVER],
+            error="Must be one of: co_client, agent, observer.",
+        ),
+    )
 
 
 class Archive(Schema):
@@ -105,8 +135,45 @@ class UtcTimestamp(Timestamp):
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from None
 
 
+class AssignedField(fields.Field[UUID | str]):
+    """`me`, `none` or the id of a user."""
+
+    default_error_messages = {"invalid": "Must be me, none or an id."}  # noqa: RUF012
+
+    def _serialize(self, value: UUID | str | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else str(value)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> UUID | str:
+        if value in ("me", "none"):
+            return str(value)
+        try:
+            return UUID(value)
+        except (AttributeError, TypeError, ValueError):
+            raise self.make_error("invalid") from None
+
+
 class ListQuery(Schema):
     """Query parameters are text, so numbers and booleans are read from text here."""
+
+    listing_id = fields.UUID(load_default=None)
+    assigned = AssignedField(
+        load_default=None,
+        metadata={
+            "type": "string",
+            "maxLength": 36,
+            "description": "`me`, `none` or the id of a user.",
+        },
+    )
+    unread = fields.Boolean(
+        load_default=None, metadata={"description": "With or without unread messages."}
+    )
+    is_active = fields.Boolean(
+        load_default=None, metadata={"description": "Open ones, or closed ones."}
+    )
+    user_id = fields.UUID(
+        load_default=None,
+        metadata={"description": "Those of this user (`service` and `admin` alone)."},
+    )
 
     skip = QueryInteger(load_default=0, validate=validate.Range(min=0, max=MAX_SKIP))
     limit = QueryInteger(load_default=20, validate=validate.Range(min=1, max=100))

@@ -71,6 +71,11 @@ class SyncSchema(Schema):
     )
     has_more = Boolean(required=True, metadata={"description": "Ask again with the new cursor"})
     conversations = fields.List(fields.Nested(SyncedConversationSchema), required=True)
+    removed = fields.List(
+        fields.UUID(),
+        required=True,
+        metadata={"description": "Conversations that the caller is no longer in: drop them"},
+    )
 
 
 def open_states(values: dict[UUID, dict[str, int]]) -> dict[UUID, OpenState]:
@@ -84,6 +89,7 @@ def dump_sync(result: SyncResult) -> dict[str, Any]:
         "reset": result.reset,
         "has_more": result.has_more,
         "conversations": [_dump_synced(one) for one in result.conversations],
+        "removed": [str(conversation_id) for conversation_id in result.removed],
     }
 
 

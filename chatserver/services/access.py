@@ -12,12 +12,12 @@ from chatserver.repositories.conversations import Membership
 
 
 def may_access(principal: Principal, membership: Membership) -> bool:
-    return principal.is_privileged or principal.user_id in membership.participants
+    return principal.is_privileged or principal.user_id in membership.member_ids
 
 
 def note_access(principal: Principal, membership: Membership, action: str) -> None:
     """Log that a privileged caller did `action` in a conversation of others; never what."""
-    if principal.is_privileged and principal.user_id not in membership.participants:
+    if principal.is_privileged and principal.user_id not in membership.member_ids:
         note_visit(principal, membership.id, action)
 
 

@@ -77,6 +77,8 @@ def _refusal(outcome: Outcome) -> ChatError:
             return IdempotencyConflict()
         case Outcome.CLOSED:
             return closed()
+        case Outcome.OBSERVER:
+            return Forbidden("An observer does not write.")
         case Outcome.BAD_REPLY:
             problem = "There is no such message in the conversation."
             return InvalidPayload(fields={"reply_to_seq": [problem]})
@@ -106,12 +108,12 @@ class MessageService:
         self._settings = settings
 
     async def send(self, principal: Principal, conversation_id: UUID, draft: Draft) -> Sent:
-        """Store a message and tell both participants.
+        """Store a message and tell the members.
 
         When this returns, the message is committed with a permanent `seq`. Repeating
         it with the same `client_msg_id` and body is safe for ever and answers the
-        first message. Raises Forbidden (a closed conversation, a system message by
-        an ordinary caller), IdempotencyConflict, InvalidPayload, RateLimited, and
+        first message. Raises Forbidden (a closed conversation, an observer, a system
+        message by an ordinary caller), IdempotencyConflict, InvalidPayload, RateLimited, and
         Unavailable, after which the message may be stored or not.
         """
         try:
@@ -203,7 +205,7 @@ class MessageService:
             await conversations.touch(connection, membership.id, rev=rev, at=at)
             edited = await self._access(connection, principal, message_id)
         note_access(principal, membership, "edit")
-        self._publisher.publish(MessageUpdated(edited, membership.participants))
+        self._publisher.publish(MessageUpdated(edited, membership.member_ids))
         return edited
 
     async def delete(self, principal: Principal, message_id: UUID) -> None:
@@ -228,7 +230,7 @@ class MessageService:
             await conversations.touch(connection, membership.id, rev=rev, at=at)
             deleted = await self._access(connection, principal, message_id)
         note_access(principal, membership, "delete")
-        self._publisher.publish(MessageDeleted(deleted, membership.participants))
+        self._publisher.publish(MessageDeleted(deleted, membership.member_ids))
         for user_id, count, total, version in unread:
             self._publisher.publish(UnreadChanged(user_id, membership.id, count, total, version))
 

@@ -16,13 +16,16 @@ from chatserver.errors import Unavailable
 from chatserver.repositories import keys, nodes
 from chatserver.repositories.keys import Purpose, StoredKey
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Rises with each promise that an older node would break. Nodes that say none have 0."""
 
 SIGNED_BUS: Final = "signed_bus"
 """The promise that whatever nodes publish is signed, so that the rest may be refused."""
 
-NEEDED: Final = {SIGNED_BUS: 1}
+MEMBERS: Final = "members"
+"""The promise that a conversation may have more members than a client and an owner."""
+
+NEEDED: Final = {SIGNED_BUS: 1, MEMBERS: 2}
 """The version that nodes must have for each promise."""
 
 TICK: Final = 1.0
@@ -48,7 +51,7 @@ class Hearing(Protocol):
     unsigned_at: float | None
 
     @property
-    def is_receiving(self) -> bool: ...
+    def is_heard(self) -> bool: ...
 
 
 class NodeService:
@@ -69,7 +72,7 @@ class NodeService:
         self._hearing = hearing
         self._version = version
         self._looked_at = float("-inf")
-        self._receiving_since: float | None = None
+        self._heard_since: float | None = None
         self._doubt: Callable[[float], None] = lambda since: None
         self._log = structlog.get_logger(__name__)
 
@@ -89,9 +92,12 @@ class NodeService:
         self._watch_hearing()
         async with self._database.transaction() as connection:
             await nodes.see(connection, self.id, self._version)
+            promises = await nodes.list_promises(connection)
+            if MEMBERS not in promises:
+                await self._promise_members(connection)
             if self._hearing is not None:
                 await self._learn_keys(connection)
-                await self._learn_promises(connection)
+                await self._learn_signing(connection, promises)
         self._looked_at = time.monotonic()
 
     async def leave(self) -> None:
@@ -110,8 +116,13 @@ class NodeService:
         if self._signatures.learn(usable, own, stored[-1].read_at):
             self._doubt(time.monotonic() - SIGNS_AFTER)
 
-    async def _learn_promises(self, connection: AsyncConnection) -> None:
-        promises = await nodes.list_promises(connection)
+    async def _promise_members(self, connection: AsyncConnection) -> None:
+        """Where no older node is alive. One that says no version is older than the one before."""
+        if await nodes.get_oldest_version(connection, ALIVE) >= NEEDED[MEMBERS]:
+            await nodes.keep_promise(connection, MEMBERS)
+            self._log.info("members_promised")
+
+    async def _learn_signing(self, connection: AsyncConnection, promises: set[str]) -> None:
         if SIGNED_BUS not in promises and self._hears_no_older():
             oldest = await nodes.get_oldest_version(connection, ALIVE)
             if oldest >= NEEDED[SIGNED_BUS]:
@@ -124,15 +135,15 @@ class NodeService:
 
     def _watch_hearing(self) -> None:
         hearing = self._hearing
-        if hearing is None or not hearing.is_receiving:
-            self._receiving_since = None
-        elif self._receiving_since is None:
-            self._receiving_since = time.monotonic()
+        if hearing is None or not hearing.is_heard:
+            self._heard_since = None
+        elif self._heard_since is None:
+            self._heard_since = time.monotonic()
 
     def _hears_no_older(self) -> bool:
         """Whether this node has heard long enough that no node publishes without signing."""
         assert self._hearing is not None
-        since, unsigned_at = self._receiving_since, self._hearing.unsigned_at
+        since, unsigned_at = self._heard_since, self._hearing.unsigned_at
         if since is None:
             return False
         return time.monotonic() - max(since, unsigned_at or since) > ALIVE

@@ -36,7 +36,7 @@ class PresenceService:
         *,
         max_sockets: int = 0,
     ) -> None:
-        """`requests` is the bulkhead of the calls. `max_sockets` is how many a user may have
+        """`requests` is the lane of the calls. `max_sockets` is how many a user may have
         open at a time; 0 is any number.
         """
         self._database = database
@@ -65,12 +65,12 @@ class PresenceService:
         return Presence(user_id, user_id in online, last_seen_at)
 
     async def fill_in(self, views: Sequence[Conversation]) -> list[Conversation]:
-        """The same conversations, with whether each peer is online now."""
-        peers = {view.peer_presence.user_id for view in views if view.peer_presence}
-        online = await self._leases.online(peers)
+        """The same conversations, with whether anyone of the other side is online now."""
+        asked = {user_id for view in views for user_id in _peers(view)}
+        online = await self._leases.online(asked)
         return [
-            replace(view, peer_presence=replace(view.peer_presence, is_online=True))
-            if view.peer_presence and view.peer_presence.user_id in online
+            replace(view, peer_presence=replace(peers, is_online=True))
+            if (peers := view.peer_presence) and not online.isdisjoint(peers.user_ids)
             else view
             for view in views
         ]
@@ -148,3 +148,7 @@ class PresenceService:
                 )
             )
         await self._leases.settle(user_ids)
+
+
+def _peers(view: Conversation) -> Sequence[UUID]:
+    return () if view.peer_presence is None else view.peer_presence.user_ids

@@ -44,12 +44,12 @@ class _Done:
 
 
 class ReceiptService:
-    """Moves cursors, many in one transaction, and tells both participants.
+    """Moves cursors, many in one transaction, and tells the members.
 
-    A cursor never goes back, `read` takes `delivered` with it, and neither passes
-    the last message. Requests of one participant that wait together become one move.
-    Reads use the bulkhead `requests`. Cursor moves are batched on one dedicated
-    connection, because a device's next event waits for its previous one.
+    A cursor never goes back, `read` takes `delivered` with it, and neither passes the last
+    message; an observer's stand still. Requests of one participant that wait together
+    become one move. What only reads is in the lane `requests`; moves share one connection,
+    which they do not have to wait for: behind each waits what its device sends next.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ def _events(before: Cursors, move: Move, moved: Moved) -> Iterator[Event]:
             delivered_to=move.user_id,
             delivered_at=moved.at,
             rev=move.delivered_rev,
-            member_ids=before.participants,
+            member_ids=before.member_ids,
         )
     if move.read_seq > before.read_seq and moved.read_id:
         yield ReadReceipt(
@@ -157,7 +157,7 @@ def _events(before: Cursors, move: Move, moved: Moved) -> Iterator[Event]:
             read_by=move.user_id,
             read_at=moved.at,
             rev=move.read_rev,
-            member_ids=before.participants,
+            member_ids=before.member_ids,
         )
     if moved.total_unread_count is not None and moved.unread_version is not None:
         yield UnreadChanged(
@@ -177,7 +177,7 @@ def _plan(batch: list[_Request], cursors: dict[Owner, Cursors]) -> dict[Owner, M
     targets: dict[Owner, tuple[int, int]] = {}
     for request in batch:
         at = cursors.get(request.owner)
-        if at is None or request.seq > at.last_seq:
+        if at is None or not at.is_counted or request.seq > at.last_seq:
             continue
         delivered, read = targets.get(request.owner, (at.delivered_seq, at.read_seq))
         targets[request.owner] = (

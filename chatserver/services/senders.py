@@ -1,4 +1,4 @@
-"""Senders who take no part in a conversation: who they are, for those who read it."""
+"""Senders who are neither client nor owner: who they are, for those who read what they wrote."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -17,10 +17,10 @@ MAX_KEPT: Final = 10_000
 
 
 class SenderService:
-    """Looks up the host's `service` and `admin` users, and believes their names for a while.
+    """Looks up the host's users, and believes their names for a while.
 
     Nothing of a name is stored: a user who is erased at the host is an id without names
-    in all that they wrote. Participants cost nothing here, for whom nobody is looked up.
+    in all that they wrote. Clients and owners cost nothing here, who are not looked up.
     """
 
     def __init__(self, database: Database, host: HostTables, ttl: float) -> None:
@@ -42,8 +42,8 @@ class SenderService:
     async def fill_in(
         self, connection: AsyncConnection, messages: Sequence[Message]
     ) -> list[Message]:
-        """The same messages, those from outside the conversation with their `sender`."""
-        asked = {message.sender_id for message in messages if message.sender_role.is_outside}
+        """The same messages, each but the client's and the owner's with its `sender`."""
+        asked = {message.sender_id for message in messages if message.sender_role.is_named}
         if not asked:
             return list(messages)
         found = {user_id: user for user_id in asked if (user := self._known.get(user_id))}
@@ -51,7 +51,7 @@ class SenderService:
             found |= await self._look_up(connection, missing)
         return [
             replace(message, sender=found[message.sender_id])
-            if message.sender_role.is_outside
+            if message.sender_role.is_named
             else message
             for message in messages
         ]
@@ -64,7 +64,7 @@ class SenderService:
         filled = {message.id: message for message in await self.fill_in(connection, last)}
         return [
             replace(view, last_message=filled[view.last_message.id])
-            if view.last_message is not None and view.last_message.sender_role.is_outside
+            if view.last_message is not None and view.last_message.sender_role.is_named
             else view
             for view in views
         ]

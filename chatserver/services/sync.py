@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chatserver.db.engine import Database
 from chatserver.db.host import HostTables
 from chatserver.errors import Unavailable
-from chatserver.models import Conversation, Message, Position, Principal
+from chatserver.models import Conversation, Message, Participant, Position, Principal, User
 from chatserver.repositories import conversations, sync
-from chatserver.repositories.conversations import ConversationViews, Membership
+from chatserver.repositories.conversation_views import ConversationViews
+from chatserver.repositories.conversations import Membership
 from chatserver.repositories.sync import Changed, Changes, Held, Mark, Snapshot
 from chatserver.services.access import may_access, note_access
 from chatserver.services.presence import PresenceService
@@ -26,6 +27,7 @@ PATIENCE: Final = 10.0
 
 # An estimate of what these take as JSON, in bytes, beside their texts.
 _CONVERSATION_BYTES: Final = 1200
+_PARTICIPANT_BYTES: Final = 300
 _MESSAGE_BYTES: Final = 800
 
 
@@ -55,8 +57,10 @@ class SyncedConversation:
 class SyncResult:
     """A page of what changed. `cursor` goes into the next call, at once if `has_more`.
 
-    `reset`: the given cursor is not from this database (or is another user's), so
-    this is the first page of everything, and nothing from before is valid.
+    `reset`: the given cursor is not from this database (or is another user's, or more
+    was removed since than is listed), so this is the first page of everything, and
+    nothing from before is valid. `removed` are the conversations that the caller was in
+    at the cursor and no longer is.
     `unread_version`: the answer knows the caller's counters up to this version, so an
     `unread` event of a lower one is older. `known` counts all conversations of the caller.
     """
@@ -65,6 +69,7 @@ class SyncResult:
     reset: bool
     has_more: bool
     conversations: Sequence[SyncedConversation]
+    removed: Sequence[UUID]
     unread_version: int
     known: int
 
@@ -93,7 +98,7 @@ class SyncService:
         max_answer_bytes: int,
         at_once: int,
     ) -> None:
-        self._database = database.bulkhead(at_once, PATIENCE, **sync.SNAPSHOT_OPTIONS)
+        self._database = database.lane(at_once, PATIENCE, **sync.SNAPSHOT_OPTIONS)
         self._views = ConversationViews(host)
         self._presence = presence
         self._senders = senders
@@ -128,6 +133,7 @@ class SyncService:
             reset=found.is_reset,
             has_more=following.is_walking or answer.is_short or found.changed.has_later,
             conversations=await self._with_presence(answer.items),
+            removed=() if found.is_reset else found.changed.removed,
             unread_version=found.changed.unread_version,
             known=found.changed.total,
         )
@@ -144,15 +150,11 @@ class SyncService:
         scope = cursor_scope(snapshot, principal.user_id)
         is_reset = given is not None and not given.belongs_to(scope, snapshot)
         asked = Cursor(scope, since=None) if given is None or is_reset else given
-        changed = await sync.list_changed(
-            connection,
-            principal.user_id,
-            snapshot,
-            since=asked.since,
-            after=asked.after,
-            then=asked.then,
-            limit=limit + 1,
-        )
+        user_id = principal.user_id
+        changed = await _list_changed(connection, user_id, snapshot, asked, limit)
+        if len(changed.removed) > sync.MAX_REMOVED:
+            is_reset, asked = True, Cursor(scope, since=None)
+            changed = await _list_changed(connection, user_id, snapshot, asked, limit)
         memberships = await _list_open(connection, principal, () if is_reset else open)
         ahead = [one for one in memberships if _is_ahead(one, open[one.id])]
         changes = {one.id: Changes() for one in memberships}
@@ -198,6 +200,21 @@ async def _get_snapshot(connection: AsyncConnection) -> Snapshot:
     if snapshot.is_standby:
         raise Unavailable("The database is a standby.", retry_after=RETRY_AFTER)
     return snapshot
+
+
+async def _list_changed(
+    connection: AsyncConnection, user_id: UUID, snapshot: Snapshot, asked: Cursor, limit: int
+) -> Changed:
+    """A page, and one more where it is not the last."""
+    return await sync.list_changed(
+        connection,
+        user_id,
+        snapshot,
+        since=asked.since,
+        after=asked.after,
+        then=asked.then,
+        limit=limit + 1,
+    )
 
 
 async def _list_open(
@@ -283,9 +300,10 @@ class _Answer:
 def _size(view: Conversation) -> int:
     """An estimate of the bytes as JSON; half of those of a text may need an escape."""
     texts = [view.listing.title, view.listing.currency]
-    for user in (view.client, view.owner):
+    people: list[User | Participant] = [view.client, view.owner, *view.participants]
+    for user in people:
         texts += [user.first_name, user.last_name, user.profile_picture_url]
-    size = _CONVERSATION_BYTES
+    size = _CONVERSATION_BYTES + _PARTICIPANT_BYTES * len(view.participants)
     if view.last_message is not None:
         size += _MESSAGE_BYTES
         texts += [view.last_message.content, view.last_message.media_url]

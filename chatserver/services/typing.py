@@ -161,7 +161,7 @@ class TypingService:
                 user_id=principal.user_id,
                 is_typing=is_typing,
                 timestamp=datetime.now(UTC),
-                member_ids=None if membership is None else membership.participants,
+                member_ids=None if membership is None else membership.member_ids,
             )
         )
 

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chatserver.aio.batcher import Batcher
-from chatserver.db.engine import create_engine, describe, is_transient, unavailable
+from chatserver.db.engine import create_engine, describe, is_passing, unavailable
 from chatserver.errors import InternalError
 from chatserver.events import ConversationChanged, MessageSent, Publisher, UnreadChanged
 from chatserver.models import Message, MessageStatus
@@ -19,7 +19,8 @@ from chatserver.repositories.appends import (
     NewMessage,
     Outcome,
     append_messages,
-    is_retryable,
+    append_under_locks,
+    is_repeatable,
 )
 from chatserver.repositories.locks import list_locked
 from chatserver.services.hints import HeadHints
@@ -46,8 +47,12 @@ Stored = tuple[Appended, Message | None]
 
 
 Introduce = Callable[
-    [AsyncConnection, Sequence[UUID]], Awaitable[Mapping[UUID, ConversationChanged]]
+    [AsyncConnection, Mapping[UUID, int]], Awaitable[Mapping[UUID, ConversationChanged]]
 ]
+
+Append = Callable[[asyncpg.Connection, Sequence[NewMessage]], Awaitable[list[Appended]]]
+
+FillIn = Callable[[AsyncConnection, Sequence[Message]], Awaitable[Sequence[Message]]]
 
 
 class MessageWriter:
@@ -67,11 +72,13 @@ class MessageWriter:
         settings: WriterSettings,
         *,
         introduce: Introduce,
+        fill_in: FillIn,
         has_others: Callable[[], bool] = lambda: False,
         log_sent: Callable[[Sequence[Message]], None] | None = None,
     ) -> None:
-        """`introduce` is asked what to tell the owners of conversations before the first
-        messages, and `has_others` whether other nodes write into the same database just now.
+        """`introduce` is asked what to tell the owners' sides of conversations before the first
+        messages, given the `rev` before each; `fill_in` who the senders are that messages
+        name; `has_others` whether other nodes write into the same database just now.
         `log_sent` records the messages of a commit, once they are on their way.
         """
         self._engine = engine
@@ -79,6 +86,7 @@ class MessageWriter:
         self._heads = heads
         self._metrics = metrics
         self._introduce = introduce
+        self._fill_in = fill_in
         self._log_sent = log_sent
         self._connection: AsyncConnection | None = None
         self._introductions: Mapping[UUID, ConversationChanged] = {}
@@ -122,23 +130,28 @@ class MessageWriter:
         started = time.perf_counter()
         results = await self._store(batch)
         self._metrics.committed(len(batch), time.perf_counter() - started)
-        news = [
-            message.conversation_id
-            for each, message in _stored(results)
+        stored = _stored(results)
+        news = {
+            message.conversation_id: each.rev - 1
+            for each, message in stored
             if message is not None and each.is_news
-        ]
+        }
         if news:
             self._introductions = await self._find_introductions(news)
+        if any(message is not None and _is_unnamed(message) for _, message in stored):
+            return await self._name_senders(results)
         return results
 
-    async def _store(self, batch: Sequence[NewMessage]) -> list[Stored | Exception]:
+    async def _store(
+        self, batch: Sequence[NewMessage], append: Append | None = None
+    ) -> list[Stored | Exception]:
         """Append `batch`; where PostgreSQL refuses it, its halves, down to the one at fault."""
         try:
-            appended = await self._append(batch)
+            appended = await self._append(batch, append)
         except Exception as error:
             if isinstance(error, asyncpg.LockNotAvailableError):
                 return await self._store_unlocked(batch)
-            if is_transient(error):
+            if is_passing(error):
                 return await self._give_up(batch, error)
             if len(batch) == 1:
                 # Not the exception itself: it quotes the message.
@@ -146,10 +159,18 @@ class MessageWriter:
                 self._log.error("append_refused", error=describe(error), id=str(batch[0].id))
                 return [InternalError()]
             middle = len(batch) // 2
-            return await self._store(batch[:middle]) + await self._store(batch[middle:])
+            halves = batch[:middle], batch[middle:]
+            return [each for half in halves for each in await self._store(half, append)]
+        stale = [
+            new for new, each in zip(batch, appended, strict=True) if each.outcome is Outcome.STALE
+        ]
+        # Of a conversation's messages in a batch all are stale or none: the order is kept.
+        again = iter(await self._store(stale, append_under_locks) if stale else ())
         return [
-            (outcome, _message(new, outcome) if outcome.outcome is Outcome.STORED else None)
-            for new, outcome in zip(batch, appended, strict=True)
+            next(again)
+            if each.outcome is Outcome.STALE
+            else (each, _message(new, each) if each.outcome is Outcome.STORED else None)
+            for new, each in zip(batch, appended, strict=True)
         ]
 
     async def _store_unlocked(self, batch: Sequence[NewMessage]) -> list[Stored | Exception]:
@@ -176,14 +197,15 @@ class MessageWriter:
         self._log.warning("append_failed", error=type(error).__name__, batch=len(batch))
         return [unavailable() for _ in batch]
 
-    async def _append(self, batch: Sequence[NewMessage]) -> list[Appended]:
+    async def _append(self, batch: Sequence[NewMessage], append: Append | None) -> list[Appended]:
+        append = append or append_messages
         for _ in range(MAX_REPEATS):
             try:
-                return await append_messages(await self._connect(), batch)
+                return await append(await self._connect(), batch)
             except asyncpg.PostgresError as error:
-                if not is_retryable(error):
+                if not is_repeatable(error):
                     raise
-        return await append_messages(await self._connect(), batch)
+        return await append(await self._connect(), batch)
 
     async def _connect(self) -> asyncpg.Connection:
         """The open connection, or a new one if there is none or PostgreSQL closed it."""
@@ -201,7 +223,9 @@ class MessageWriter:
             await connection.invalidate()
             await connection.close()
 
-    async def _find_introductions(self, news: Sequence[UUID]) -> Mapping[UUID, ConversationChanged]:
+    async def _find_introductions(
+        self, news: Mapping[UUID, int]
+    ) -> Mapping[UUID, ConversationChanged]:
         """What to tell before the first messages, which are acknowledged after this: so a
         second one, over whatever node, comes later than that there is the conversation.
         """
@@ -215,6 +239,26 @@ class MessageWriter:
             await self._disconnect()
             return {}
 
+    async def _name_senders(self, results: list[Stored | Exception]) -> list[Stored | Exception]:
+        """With the names of co-clients and agents, which their messages carry."""
+        try:
+            await self._connect()
+            assert self._connection is not None
+            messages = [message for _, message in _stored(results) if message is not None]
+            found = await self._fill_in(self._connection, messages)
+        except Exception as error:
+            # They are in the history, and in the list of participants.
+            self._log.warning("senders_not_named", error=describe(error))
+            await self._disconnect()
+            return results
+        named = {message.id: message for message in found}
+        return [
+            result
+            if isinstance(result, Exception) or result[1] is None
+            else (result[0], named[result[1].id])
+            for result in results
+        ]
+
     def _publish(self, _: list[NewMessage], results: Sequence[Stored | Exception]) -> None:
         introductions, self._introductions = self._introductions, {}
         stored = _stored(results)
@@ -223,7 +267,7 @@ class MessageWriter:
                 if appended.is_news and message.conversation_id in introductions:
                     self._publisher.publish(introductions[message.conversation_id])
                 self._metrics.message_sent(message.message_type)
-                self._publisher.publish(MessageSent(message, appended.participants))
+                self._publisher.publish(MessageSent(message, appended.member_ids))
             for unread in appended.unread:
                 self._publisher.publish(UnreadChanged.of(unread))
         if self._log_sent is not None:
@@ -239,6 +283,10 @@ async def _driver(connection: AsyncConnection) -> asyncpg.Connection:
     raw = await connection.get_raw_connection()
     assert raw.driver_connection is not None
     return raw.driver_connection  # type: ignore[no-any-return]
+
+
+def _is_unnamed(message: Message) -> bool:
+    return message.sender is None and message.sender_role.is_named
 
 
 def _key(new: NewMessage) -> object | None:

@@ -21,6 +21,7 @@ from chatserver.settings.costs import CostSettings
 from chatserver.settings.database import DatabaseSettings
 from chatserver.settings.jwt import JwtSettings
 from chatserver.settings.logging import LoggingSettings
+from chatserver.settings.members import MemberSettings
 from chatserver.settings.messages import MessageSettings
 from chatserver.settings.presence import PresenceSettings
 from chatserver.settings.rate_limit import RateLimitSettings
@@ -52,6 +53,7 @@ __all__ = [
     "Environment",
     "JwtSettings",
     "LoggingSettings",
+    "MemberSettings",
     "MessageSettings",
     "PresenceSettings",
     "RateLimitSettings",
@@ -78,6 +80,7 @@ class Settings:
     jwt: JwtSettings
     auth: AuthSettings
     cors: CorsSettings
+    members: MemberSettings
     messages: MessageSettings
     rate_limit: RateLimitSettings
     costs: CostSettings

@@ -23,6 +23,8 @@ class CostSettings(Section):
     request: float
     listed: float
     open_conversation: float
+    member: float
+    standing_agent: float
     handshake: float
     bad_token: float
     public: float

@@ -19,7 +19,7 @@ export function isParticipant(info: Conversation, userId: string): boolean {
 
 /**
  * Receipts that follow from two cursors: each participant's are the other's to receive,
- * and those of a third voice have arrived when both participants have them.
+ * and those of a third voice have arrived when either participant has them.
  */
 export function cursorMoves(
   info: Conversation, { client, owner }: Cursors, status: ReceiptStatus, at: string | null,
@@ -27,7 +27,7 @@ export function cursorMoves(
   return [
     { concerns: (sender) => sender === info.client_user_id, seq: owner, status, at },
     { concerns: (sender) => sender === info.owner_user_id, seq: client, status, at },
-    { concerns: (sender) => !isParticipant(info, sender), seq: Math.min(client, owner), status, at },
+    { concerns: (sender) => !isParticipant(info, sender), seq: Math.max(client, owner), status, at },
   ];
 }
 

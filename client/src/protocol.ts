@@ -10,7 +10,10 @@
 export type MessageType = "text" | "image" | "document" | "system";
 
 /** Role of a message's sender in its conversation; `service` and `admin` take no part. */
-export type SenderRole = "client" | "owner" | "service" | "admin";
+export type SenderRole = "client" | "co_client" | "owner" | "agent" | "service" | "admin";
+
+/** Role of a member of a conversation; an observer writes nothing. */
+export type MemberRole = "client" | "co_client" | "owner" | "agent" | "observer";
 
 /** Progress of a message with its recipient. */
 export type MessageStatus = "sent" | "delivered" | "read";
@@ -38,7 +41,7 @@ export interface Message {
   rev: number;
   sender_id: string;
   sender_role: SenderRole;
-  /** User who writes as `service` or `admin`; null for a participant, whose names the conversation has. */
+  /** Null for the client and the owner, whose names the conversation has. */
   sender: User | null;
   message_type: MessageType;
   content: string;
@@ -71,7 +74,20 @@ export interface User {
   profile_picture_url: string | null;
 }
 
-/** Presence of the other participant. */
+/** Member of a conversation; nothing up to `joined_seq` is unread to them. */
+export interface Participant {
+  user_id: string;
+  role: MemberRole;
+  first_name: string | null;
+  last_name: string | null;
+  profile_picture_url: string | null;
+  delivered_seq: number;
+  read_seq: number;
+  joined_seq: number;
+  joined_at: string;
+}
+
+/** Presence of anyone of the other side. */
 export interface PeerPresence {
   is_online: boolean;
   last_seen_at: string | null;
@@ -99,6 +115,10 @@ export interface Conversation {
   listing: Listing;
   client: User;
   owner: User;
+  /** Client and owner first. */
+  participants: Participant[];
+  /** Who of the owner's side answers. */
+  assigned_user_id: string | null;
   last_message: Message | null;
   peer_presence: PeerPresence | null;
 }
@@ -119,6 +139,7 @@ export type ErrorCode =
   | "not_found"
   | "own_listing"
   | "idempotency_conflict"
+  | "too_many_participants"
   | "payload_too_large"
   | "unsupported_media"
   | "invalid_payload"
@@ -227,6 +248,8 @@ export interface SyncAnswer {
   /** Ask again at once, with the new cursor. */
   has_more: boolean;
   conversations: ConversationSync[];
+  /** Conversations that the caller is no longer in: drop them. */
+  removed: string[];
 }
 
 export interface AuthenticateAnswer {

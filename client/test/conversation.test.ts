@@ -162,16 +162,13 @@ describe("reading", () => {
 });
 
 describe("messages of the host application", () => {
-  it("are delivered when both sides have them", async () => {
+  it("are read when either side has read them", async () => {
     const system = "77777777-7777-4777-8777-777777777777";
     server.send(system, { conversation_id: "a", content: "rent is due", message_type: "system" });
     await pass();
     const { log } = tenant.conversation("a");
     expect(log.timeline.messages[0]?.status).toBe("delivered");
     tenant.conversation("a").markRead();
-    await pass();
-    expect(log.timeline.messages[0]?.status).toBe("delivered");
-    landlord.conversation("a").markRead();
     await pass();
     expect(log.timeline.messages[0]?.status).toBe("read");
   });

@@ -64,7 +64,7 @@ export class FakeServer {
       last_message_at: null, is_active: true, archived_by_client: false, archived_by_owner: false,
       last_seq: 0, rev: 0, unread_count: 0, read_seq: 0, peer_read_seq: 0, peer_delivered_seq: 0,
       listing: { id: null, title: id, price: 1, currency: "EUR" },
-      client: person(TENANT), owner: person(LANDLORD), last_message: null,
+      client: person(TENANT), owner: person(LANDLORD), participants: [], assigned_user_id: null, last_message: null,
       peer_presence: { is_online: false, last_seen_at: null },
     };
     const cursors = new Map([TENANT, LANDLORD].map((userId) => [userId, { delivered: 0, read: 0 }]));
@@ -97,11 +97,11 @@ export class FakeServer {
 
   message(message: Message): Message {
     const { receipts } = this.#get(message.conversation_id);
-    // Of a third voice's message both have to say so.
+    // Of a third voice's message either may say so.
     const first = (status: MessageStatus): string | null => {
       const recipients = [TENANT, LANDLORD].filter((id) => id !== message.sender_id);
       const times = recipients.map((id) => receipts.find((r) => r.status === status && r.userId === id && r.seq >= message.seq)?.at);
-      return times.every((at) => at !== undefined) ? times.sort().at(-1) ?? null : null;
+      return times.filter((at) => at !== undefined).sort()[0] ?? null;
     };
     const [delivered_at, read_at] = [first("delivered"), first("read")];
     return { ...message, delivered_at, read_at, status: read_at ? "read" : delivered_at ? "delivered" : "sent" };
@@ -244,13 +244,13 @@ export class FakeServer {
 
   sync(userId: string, { cursor, limit = 100, open = {} }: Requests["sync"][0]): Requests["sync"][1] {
     const [databaseId, position = "0"] = (cursor ?? `${this.databaseId}:0`).split(":");
-    if (databaseId !== this.databaseId) return { cursor: `${this.databaseId}:0`, reset: true, has_more: false, conversations: [] };
+    if (databaseId !== this.databaseId) return { cursor: `${this.databaseId}:0`, reset: true, has_more: false, conversations: [], removed: [] };
     const changed = [...this.stored.values()].filter((s) => s.changed > Number(position)).sort((a, b) => a.changed - b.changed);
     const page = changed.slice(0, limit);
     const ids = new Set([...page.map((s) => s.conversation.id), ...Object.keys(open)].filter((id) => this.stored.has(id)));
     const upTo = changed.length > limit ? page.at(-1)?.changed ?? 0 : this.#changes;
     return structuredClone({
-      cursor: `${this.databaseId}:${upTo}`, reset: false, has_more: changed.length > limit,
+      cursor: `${this.databaseId}:${upTo}`, reset: false, has_more: changed.length > limit, removed: [],
       conversations: [...ids].map((id) => this.#syncView(id, userId, open[id])),
     });
   }

@@ -34,6 +34,7 @@ FAULTS = {
         LEFT JOIN (
             SELECT conversation_id, rev FROM chat.receipts
             UNION SELECT conversation_id, rev FROM chat.message_edits
+            UNION SELECT conversation_id, rev FROM chat.conversation_changes
             UNION SELECT m.conversation_id, m.rev FROM chat.messages m
         ) changes ON changes.conversation_id = c.id
         GROUP BY c.id
@@ -48,9 +49,28 @@ FAULTS = {
         SELECT p.conversation_id, p.user_id FROM chat.participants p
         WHERE p.unread_count <> (
             SELECT count(*) FROM chat.messages m
-            WHERE m.conversation_id = p.conversation_id AND m.seq > p.read_seq
+            WHERE m.conversation_id = p.conversation_id
+              AND m.seq > greatest(p.read_seq, p.joined_seq)
               AND m.sender_user_id <> p.user_id AND NOT m.is_deleted
+              AND p.left_at IS NULL AND p.role <> 'observer'
         )
+    """,
+    "a conversation's list is not of those who are in it": """
+        SELECT c.id FROM chat.conversations c
+        WHERE (SELECT array_agg((m.user_id, m.letter) ORDER BY m.user_id)
+               FROM unnest(c.member_ids, c.member_roles::text[]) AS m (user_id, letter))
+            IS DISTINCT FROM (
+                SELECT array_agg((p.user_id, CASE p.role
+                    WHEN 'client' THEN 'C' WHEN 'owner' THEN 'O' WHEN 'co_client' THEN 'c'
+                    WHEN 'agent' THEN 'a' ELSE 'v' END) ORDER BY p.user_id)
+                FROM chat.participants p WHERE p.conversation_id = c.id AND p.left_at IS NULL
+            )
+    """,
+    "a participant is not listed by the day of the conversation": """
+        SELECT p.user_id FROM chat.participants p
+        JOIN chat.conversations c ON c.id = p.conversation_id
+        WHERE p.active_on IS DISTINCT FROM
+            (coalesce(c.last_message_at, c.created_at) AT TIME ZONE 'UTC')::date
     """,
     "a total is not the sum of its counts": """
         SELECT t.user_id FROM chat.unread_totals t

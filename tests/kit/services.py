@@ -6,7 +6,7 @@ Two of them on the same database are two nodes, as far as PostgreSQL can tell.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -20,15 +20,19 @@ from chatserver.db.engine import Database, create_engine
 from chatserver.db.host import HostTables
 from chatserver.events import Event
 from chatserver.models import Conversation, Message, Principal, Role
+from chatserver.repositories import nodes
 from chatserver.services.conversations import ConversationService
 from chatserver.services.hints import HeadHints, UnreadHints
 from chatserver.services.maintenance import MaintenanceService
+from chatserver.services.members import MemberService
 from chatserver.services.messages import Draft, MessageService, Sent
+from chatserver.services.nodes import MEMBERS
 from chatserver.services.presence import PresenceService
 from chatserver.services.receipts import ReceiptService
 from chatserver.services.revocations import RevocationService
 from chatserver.services.senders import SenderService
 from chatserver.services.typing import TypingService
+from chatserver.services.viewers import Viewers
 from chatserver.services.writer import MessageWriter
 from chatserver.settings import Settings
 from chatserver.telemetry.metrics import Metrics
@@ -92,14 +96,15 @@ class Node:
             max_sockets=settings.realtime.max_sockets_per_user,
         )
         self.senders = SenderService(database, host, settings.auth.user_cache_ttl)
+        self.viewers = Viewers(host, self.presence, self.senders)
         self.conversations = ConversationService(
             database,
             host,
-            self.presence,
-            self.senders,
+            self.viewers,
             self.publisher,
             RateLimits(settings.rate_limit.conversations),
         )
+        self.members = MemberService(database, host, self.viewers, self.publisher, settings.members)
         self.writer_engine = MessageWriter.create_engine(settings.database)
         self.writer = MessageWriter(
             self.writer_engine,
@@ -108,6 +113,7 @@ class Node:
             self.metrics,
             settings.writer,
             introduce=self.conversations.introduce,
+            fill_in=self.senders.fill_in,
         )
         self.messages = MessageService(
             database,
@@ -177,8 +183,8 @@ class Node:
         client = client or await self.add_user(name="Tenant")
         owner = owner or await self.add_user(Role.OWNER, "Landlord")
         listing_id = await self.add_listing(owner)
-        host = replace(client, role=Role.SERVICE)
-        conversation, _ = await self.conversations.open(host, listing_id)
+        host = principal(uuid4(), Role.SERVICE)
+        conversation, _ = await self.conversations.open(host, listing_id, client.user_id)
         return Chat(conversation.id, client, owner, listing_id)
 
     # What people do
@@ -237,6 +243,7 @@ async def running_node(database_url: str, **overrides: Any) -> AsyncIterator[Nod
     )
     async with database.transaction() as connection:
         host = await HostTables.inspect(connection)
+        await nodes.keep_promise(connection, MEMBERS)
     node = Node(settings, database, host)
     try:
         yield node

@@ -116,6 +116,9 @@ class Rest:
     async def post(self, path: str, json: Any = None, **options: Any) -> Reply:
         return await self.call("POST", path, json=json, **options)
 
+    async def put(self, path: str, json: Any = None, **options: Any) -> Reply:
+        return await self.call("PUT", path, json=json, **options)
+
     async def patch(self, path: str, json: Any = None, **options: Any) -> Reply:
         return await self.call("PATCH", path, json=json, **options)
 

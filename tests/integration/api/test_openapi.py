@@ -119,7 +119,7 @@ def test_bodies_are_closed_and_answers_open() -> None:
     }
     assert closed == {
         *("OpenConversation", "Archive", "MessageBody", "EditBody"),
-        *("RevocationBody", "NoticeBody"),
+        *("ConversationBody", "ParticipantBody", "RevocationBody", "NoticeBody"),
     }
 
 

@@ -12,10 +12,11 @@ from chatserver.db.engine import create_engine
 from chatserver.models import MessageType, Role, User
 from tests.kit.services import connected, running_node
 
-HEAD = "0009"
+HEAD = "0011"
 
 TABLES = {
     "alembic_version",
+    "conversation_changes",
     "conversations",
     "cut_off_nodes",
     "keys",
@@ -29,6 +30,7 @@ TABLES = {
     "push_notifications",
     "receipts",
     "revocations",
+    "standing_agents",
     "unread_totals",
     "user_presence",
 }

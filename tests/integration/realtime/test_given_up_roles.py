@@ -16,7 +16,9 @@ async def test_an_admins_socket_that_goes_on_as_a_client_hears_nothing_more_of_o
         chat = await open_chat(rest, database_url)
         admin = await add_person(database_url, Role.ADMIN)
         listing = await add_listing(database_url, chat.landlord)
-        opening = await rest.post("conversations", admin, {"listing_id": str(listing)})
+        opening = await rest.post(
+            "conversations", admin, {"listing_id": str(listing), "client_user_id": str(admin.id)}
+        )
         own, foreign = {"conversation_id": opening.body["id"]}, {"conversation_id": chat.id}
         async with opened(server.base_url, admin, chat.tenant, chat.landlord) as devices:
             desk, tenant, landlord = devices

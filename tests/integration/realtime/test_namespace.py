@@ -5,18 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import ClientSession
 from structlog.testing import capture_logs
 
 from chatserver.errors import InternalError, InvalidPayload, UnknownEvent
-from chatserver.models import Role
-from chatserver.realtime.room_names import presence_room
+from chatserver.models import MemberRole, Role
+from chatserver.realtime.room_names import presence_room, user_room
 from tests.kit.app import Person, RunningServer, add_listing, add_person, running_server
 from tests.kit.clients import Chat, Device, Rest, open_chat, opened
-from tests.kit.services import connected
+from tests.kit.services import connected, principal
 from tests.kit.stalls import PATIENCE
 from tests.unit.realtime.wire import until
 
@@ -291,6 +291,41 @@ async def test_a_new_token_may_bring_a_new_role(
     assert (await phone.call("message", system))["ok"]
     assert await metric(server, 'websocket_connections_total{user_role="client"}') == 0
     assert await metric(server, 'websocket_connections_total{user_role="service"}') == 1
+
+
+async def test_who_is_removed_is_told_and_hears_nothing_more(
+    server: RunningServer, chat: Chat, phone: Device
+) -> None:
+    """Nor do the others hear any more whether they are there."""
+    agent = await add_person(server.database_url, Role.AGENT)
+    member_ids = {"conversation_id": chat.id}
+    members, host = server.node.members, principal(uuid4(), Role.SERVICE)
+    async with opened(server.base_url, agent, chat.landlord) as (theirs, desk):
+        await members.put(host, UUID(chat.id), agent.id, MemberRole.AGENT)
+        (told,) = await theirs.heard("conversation")
+        assert [each["role"] for each in told["participants"]] == ["client", "owner", "agent"]
+        for device in (theirs, desk, phone):
+            assert (await device.call("join", member_ids))["ok"]
+        await members.remove(host, UUID(chat.id), agent.id)
+        _, told = await theirs.heard("conversation", 2)
+        assert [each["role"] for each in told["participants"]] == ["client", "owner"]
+        (sid,) = (sid for user, sid in server.node.open_sessions.open_sockets() if user == agent.id)
+        await until(lambda: set(server.node.server.rooms(sid)) == {sid, user_room(agent.id)})
+        await until(lambda: presence_room(agent.id) not in rooms_of(server, chat.landlord))
+        for event, payload in (("typing", {"is_typing": True}), ("message", {"content": "hello"})):
+            assert (await desk.call(event, {**member_ids, **payload}))["ok"]
+            answer = await theirs.call(event, {**member_ids, **payload})
+            assert answer["error"]["code"] == "not_found"
+        await phone.heard("message")
+        assert not theirs.of("message")
+        assert not theirs.of("typing")
+
+
+def rooms_of(server: RunningServer, person: Person) -> set[str]:
+    sockets = server.node.open_sessions.open_sockets()
+    return {
+        room for user, sid in sockets if user == person.id for room in server.node.server.rooms(sid)
+    }
 
 
 async def test_sockets_leave_nothing_behind(server: RunningServer, chat: Chat) -> None:

@@ -307,7 +307,7 @@ class Browser:
 def answer(count: int, changes: int, known: int) -> SyncResult:
     """An answer of that size; what is in it does not matter."""
     one: Any = type("Synced", (), {"changes": [None] * changes})()
-    return SyncResult("", False, False, [one] * count, 0, known)
+    return SyncResult("", False, False, [one] * count, [], 0, known)
 
 
 def most_spent(buckets: Buckets[Key] | None) -> float:

@@ -10,7 +10,7 @@ import pytest
 from chatserver.db import migrations
 from chatserver.errors import Forbidden, NotFound, OwnListing
 from chatserver.events import ConversationChanged
-from chatserver.models import Conversation, Listing, Position, Principal, Role
+from chatserver.models import Conversation, Filters, Listing, Position, Principal, Role
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, principal, running_node, until_someone_waits
 
@@ -37,11 +37,13 @@ async def pages(node: Node, person: Principal, limit: int) -> list[Conversation]
 
 
 async def test_one_that_the_host_opens_is_told_to_both_as_each_sees_it(node: Node) -> None:
-    client = await node.add_user(Role.SERVICE, "Ana")
+    client = await node.add_user(name="Ana")
     owner = await node.add_user(Role.OWNER, "Berta")
     listing_id = await node.add_listing(owner, "Loft")
-    conversation, is_new = await node.conversations.open(client, listing_id)
+    host = principal(uuid4(), Role.SERVICE)
+    conversation, is_new = await node.conversations.open(host, listing_id, client.user_id)
     assert is_new
+    assert conversation.peer_presence is None
     assert (conversation.client_user_id, conversation.owner_user_id) == (
         client.user_id, owner.user_id,
     )  # fmt: skip
@@ -50,10 +52,10 @@ async def test_one_that_the_host_opens_is_told_to_both_as_each_sees_it(node: Nod
     assert (conversation.last_seq, conversation.rev, conversation.last_message) == (0, 0, None)
     assert conversation.is_active
     (event,) = node.publisher.of(ConversationChanged)
-    assert event.views[client.user_id] == conversation
+    assert set(event.views) == {client.user_id, owner.user_id}
     peer = event.views[owner.user_id].peer_presence
     assert peer is not None
-    assert peer.user_id == client.user_id
+    assert peer.user_ids == (client.user_id,)
 
 
 async def test_twenty_who_open_at_once_get_one_conversation(node: Node, database_url: str) -> None:
@@ -159,7 +161,7 @@ async def test_each_participant_sees_the_own_side(node: Node, chat: Chat) -> Non
         assert (view.last_seq, view.rev, view.last_message) == (4, 6, last)
         assert view.last_message_at == last.created_at
     assert mine.peer_presence
-    assert mine.peer_presence.user_id == chat.owner.user_id
+    assert mine.peer_presence.user_ids == (chat.owner.user_id,)
 
 
 async def test_the_last_message_shows_its_ticks_and_its_tombstone(node: Node, chat: Chat) -> None:
@@ -289,7 +291,9 @@ async def test_archiving_is_for_the_own_side_and_can_be_undone(node: Node, chat:
     await node.conversations.archive(chat.client, chat.id)
     assert await pages(node, chat.client, 5) == []
     assert len(await pages(node, chat.owner, 5)) == 1
-    with_archived = await node.conversations.list(chat.client, limit=5, archived=True)
+    with_archived = await node.conversations.list(
+        chat.client, limit=5, filters=Filters(archived=True)
+    )
     assert [each.archived_by_client for each in with_archived.conversations] == [True]
     (event,) = node.publisher.of(ConversationChanged)
     assert list(event.views) == [chat.client.user_id]

@@ -1,17 +1,16 @@
 """Conversations without a word: not the owner's before their first message, and then at once."""
 
-from dataclasses import replace
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from chatserver.errors import NotFound, RateLimited
 from chatserver.events import ConversationChanged, HeadMoved, MessageSent, UnreadChanged
-from chatserver.models import Conversation, Principal, Role
+from chatserver.models import Conversation, Filters, Principal, Role
 from chatserver.repositories import nodes
 from chatserver.services.sync import OpenState, SyncResult, SyncService
 from tests.kit.recount import find_faults
-from tests.kit.services import Node, eventually, running_node
+from tests.kit.services import Node, eventually, principal, running_node
 
 
 class Opened:
@@ -25,7 +24,7 @@ class Opened:
         self.id = view.id
 
     async def listed(self, person: Principal) -> list[UUID]:
-        page = await self.node.conversations.list(person, limit=5, archived=True)
+        page = await self.node.conversations.list(person, limit=5, filters=Filters(archived=True))
         return [each.id for each in page.conversations]
 
     async def sync(self, person: Principal, cursor: str | None = None) -> SyncResult:
@@ -43,9 +42,11 @@ def syncing(node: Node) -> SyncService:
 
 
 async def open_one(node: Node, role: Role = Role.CLIENT) -> Opened:
-    client = replace(await node.add_user(name="Ana"), role=role)
+    client = await node.add_user(name="Ana")
     owner = await node.add_user(Role.OWNER, "Berta")
-    view, is_new = await node.conversations.open(client, await node.add_listing(owner))
+    opener = client if role is Role.CLIENT else principal(uuid4(), role)
+    listing_id = await node.add_listing(owner)
+    view, is_new = await node.conversations.open(opener, listing_id, client.user_id)
     assert is_new
     return Opened(node, client, owner, view)
 
@@ -91,7 +92,7 @@ async def test_it_reaches_the_owner_with_its_first_message_and_before_it(
     assert (view.id, view.rev, view.last_seq, view.last_message) == (opened.id, 0, 0, None)
     assert (view.client.first_name, view.listing.title) == ("Ana", "A flat")
     assert view.peer_presence is not None
-    assert view.peer_presence.user_id == opened.client.user_id
+    assert view.peer_presence.user_ids == (opened.client.user_id,)
     assert (sent.message, sent.message.rev) == (first, 1)
     assert await opened.listed(opened.owner) == [opened.id]
     assert (await node.presence.get(opened.owner, opened.client.user_id)).is_online is False
@@ -126,7 +127,7 @@ async def test_a_hint_is_for_those_who_know_of_it(node: Node, opened: Opened) ->
         (head,) = node.publisher.of(HeadMoved)
         async with node.database.transaction() as connection:
             (changed,) = await nodes.list_changed(connection, people, 0)
-        assert list(head.member_ids) == list(changed.participants) == expected
+        assert list(head.member_ids) == list(changed.audience) == expected
         await node.send(opened.client, opened.id)
 
 
@@ -160,6 +161,6 @@ async def test_so_many_may_be_opened_and_what_is_there_costs_nothing(database_ur
         await node.conversations.open(client, listings[0])
         # Others are not concerned, and the host's back end has no limit.
         await node.conversations.open(await node.add_user(), listings[2])
-        service = await node.add_user(Role.SERVICE)
+        service, another = await node.add_user(Role.SERVICE), await node.add_user()
         for listing in listings:
-            assert (await node.conversations.open(service, listing))[1]
+            assert (await node.conversations.open(service, listing, another.user_id))[1]

@@ -65,6 +65,10 @@ def nameless(view: Conversation) -> Conversation:
         listing=replace(view.listing, id=None),
         client=User(view.client.id, None, None, None),
         owner=User(view.owner.id, None, None, None),
+        participants=[
+            replace(each, first_name=None, last_name=None, profile_picture_url=None)
+            for each in view.participants
+        ],
     )
 
 

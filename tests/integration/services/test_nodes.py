@@ -23,7 +23,7 @@ class Hearing:
     """How it is with Redis, as the test says."""
 
     node_id: UUID = field(default_factory=uuid4)
-    is_receiving: bool = True
+    is_heard: bool = True
     unsigned_at: float | None = None
 
 
@@ -63,7 +63,7 @@ async def test_the_first_node_makes_a_key_and_the_next_one_shares_it(here: Watch
     published = here.signatures.sign(CHANNEL, b"a message")
     assert published != b"a message"
     assert other.signatures.open(CHANNEL, published) == ("signed", b"a message")
-    assert await here.node.value("SELECT count(*) FROM chat.nodes WHERE version = 1") == 2
+    assert await here.node.value("SELECT count(*) FROM chat.nodes WHERE version = 2") == 2
 
 
 async def test_a_new_row_is_a_new_key_that_signs_once_every_node_has_it(here: Watched) -> None:
@@ -129,6 +129,20 @@ async def test_signatures_are_required_of_all_once_no_older_node_is_alive(here: 
     assert not other.signatures.is_required
 
 
+async def test_members_are_promised_once_no_older_node_is_alive(here: Watched) -> None:
+    """Also by a node that shares nothing, and without a wait where there was none."""
+    alone = NodeService(here.node.database, Signatures(), None)
+    promised = "SELECT count(*) FROM chat.promises WHERE name = 'members'"
+    await here.node.sql("DELETE FROM chat.promises")
+    older = uuid4()
+    await here.node.sql("INSERT INTO chat.nodes (id, version) VALUES (:id, 1)", id=older)
+    await alone.look()
+    assert await here.node.value(promised) == 0
+    await here.node.sql("DELETE FROM chat.nodes WHERE id = :id", id=older)
+    await alone.look()
+    assert await here.node.value(promised) == 1
+
+
 @pytest.mark.usefixtures("hears_at_once")
 async def test_an_older_node_that_is_cut_off_from_redis_counts(here: Watched) -> None:
     older = uuid4()
@@ -147,15 +161,15 @@ async def test_an_older_node_is_heard_for_long_before_it_counts_as_gone(
     here: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
-    for unsigned_at, is_receiving, later, is_required in (
+    for unsigned_at, is_heard, later, is_required in (
         (None, True, 0.0, False),  # it has only begun to listen
         (now + 15, True, nodes.ALIVE + 1, False),
         (now + 15, True, nodes.ALIVE + 14, False),
-        (now + 15, False, nodes.ALIVE + 20, False),  # partitioned: it begins anew
+        (now + 15, False, nodes.ALIVE + 20, False),  # deaf: it begins anew
         (now + 15, True, nodes.ALIVE + 21, False),
         (now + 15, True, 2 * nodes.ALIVE + 22, True),
     ):
-        here.hearing.unsigned_at, here.hearing.is_receiving = unsigned_at, is_receiving
+        here.hearing.unsigned_at, here.hearing.is_heard = unsigned_at, is_heard
         clock = SimpleNamespace(monotonic=lambda later=later: now + later)
         monkeypatch.setattr(nodes, "time", clock)
         await here.service.look()

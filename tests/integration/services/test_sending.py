@@ -180,9 +180,9 @@ async def test_the_host_application_can_send_anywhere_and_system_messages_alone(
     assert await node.receipts.unread_total(chat.client) == 2
     assert await node.receipts.unread_total(chat.owner) == 2
     message = await node.messages.get(chat.client, message.id)
+    assert message.status is MessageStatus.SENT
+    # Either side is enough.
     await node.receipts.mark_read(chat.client, chat.id, 2)
-    assert (await node.messages.get(chat.client, message.id)).status is MessageStatus.SENT
-    await node.receipts.mark_read(chat.owner, chat.id, 2)
     assert (await node.messages.get(chat.client, message.id)).status is MessageStatus.READ
 
 

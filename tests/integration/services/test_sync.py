@@ -158,7 +158,7 @@ async def test_an_answer_ends_before_it_is_too_large_for_a_socket(node: Node, ch
     chats = await add_chats(node, chat, 4)
     for one in chats:
         await node.send(one.client, one, "x" * 5000)
-    device = Device(await sync_service(node, max_answer_bytes=50_000), chat.owner)
+    device = Device(await sync_service(node, max_answer_bytes=60_000), chat.owner)
     first = await device.page()
     assert len(first.conversations) == 2
     assert first.has_more

@@ -161,7 +161,7 @@ async def test_open_conversations_that_found_no_room_are_asked_for_again(
     for one in chats:
         await node.send(one.client, one, "x" * 5000)
     device = await device_of(node, chat.owner)
-    device.service = await sync_service(node, max_answer_bytes=50_000)
+    device.service = await sync_service(node, max_answer_bytes=60_000)
     waiting = {one.id for one in chats}
     answers = 0
     has_more = True

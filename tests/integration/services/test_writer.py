@@ -67,7 +67,7 @@ async def test_a_lone_message_is_committed_at_once_and_neighbours_gather(
         stored = [await task for task in (first, *rest)]
     assert batches(node) == (4, 23)
     in_order = [
-        outcome.seq for outcome, _ in stored if outcome.participants[0] == chat.client.user_id
+        outcome.seq for outcome, _ in stored if outcome.member_ids[0] == chat.client.user_id
     ]
     assert in_order == list(range(3, 14))
     assert [each.message.seq for each in node.publisher.of(MessageSent, of(chat))] == list(

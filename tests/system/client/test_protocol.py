@@ -12,7 +12,7 @@ from marshmallow import fields
 
 from chatserver import errors
 from chatserver.api.config import ConfigSchema
-from chatserver.models import MessageStatus, MessageType, SenderRole
+from chatserver.models import MemberRole, MessageStatus, MessageType, SenderRole
 from chatserver.schemas import events, objects, sync
 from chatserver.schemas.base import Boolean, Integer, Timestamp
 from tests.kit.app import running_server
@@ -25,6 +25,7 @@ OBJECTS: Mapping[str, type[ma.Schema]] = {
     "Listing": objects.ListingSchema,
     "User": objects.UserSchema,
     "PeerPresence": objects.PeerPresenceSchema,
+    "Participant": objects.ParticipantSchema,
     "Conversation": objects.ConversationSchema,
     "ChatError": objects.ErrorSchema,
     "ServerConfig": ConfigSchema,
@@ -34,7 +35,7 @@ OBJECTS: Mapping[str, type[ma.Schema]] = {
 }
 
 NAMES = {schema: name for name, schema in OBJECTS.items()}
-ENUMS = {kind: kind.__name__ for kind in (MessageType, MessageStatus, SenderRole)}
+ENUMS = {kind: kind.__name__ for kind in (MemberRole, MessageType, MessageStatus, SenderRole)}
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,8 @@ def view(unread_count: int) -> Conversation:
         client=User(TENANT, None, None, None),
         owner=User(LANDLORD, None, None, None),
         last_message=None,
+        participants=[],
+        assigned_user_id=None,
         peer_presence=None,
     )
 

@@ -27,7 +27,7 @@ def automatic_delivered() -> None:
         for result in results:
             if not isinstance(result, Exception) and result[1] is not None:
                 appended, message = result
-                (other, *_) = set(appended.participants) - {message.sender_id}
+                (other, *_) = set(appended.member_ids) - {message.sender_id}
                 request = receipt_service._Request(
                     message.conversation_id, other, message.seq, is_read=False
                 )
@@ -76,7 +76,7 @@ def delivered_is_forgotten() -> None:
 @fault(6)
 def unread_off_by_one() -> None:
     """The message at the read cursor counts as unread."""
-    in_text(receipt_rows, "_MOVE", "m.seq > i.read_seq", "m.seq >= i.read_seq")
+    in_text(receipt_rows, "_MOVE", "m.seq > greatest(", "m.seq >= greatest(")
 
 
 @fault(6)
