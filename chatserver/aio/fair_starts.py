@@ -11,7 +11,14 @@ from collections.abc import Hashable
 from typing import Final
 
 WHOLE: Final = 4
-"""Most that the requests of one caller may weigh together that begin in a turn."""
+"""What the requests of one caller that begin in a turn may weigh together."""
+
+QUANTUM: Final = 0.002
+"""Seconds. After a turn that took several times as long, as many times as much may begin: on
+a busy node turns are long, and nobody shall wait for hundreds of them."""
+
+MOST: Final = 16 * WHOLE
+"""But never more in one turn."""
 
 
 class FairStarts:
@@ -22,6 +29,8 @@ class FairStarts:
 
     def __init__(self) -> None:
         self._begun: dict[Hashable, int] = {}  # in this turn
+        self._whole = WHOLE  # of this turn
+        self._began_at = 0.0
         self._waiting: dict[Hashable, deque[tuple[asyncio.Future[None], int]]] = {}
 
     def __len__(self) -> int:
@@ -32,9 +41,10 @@ class FairStarts:
         """Return in the turn in which the request may begin; whether that is a later one."""
         loop = asyncio.get_running_loop()
         begun = self._begun.get(key, 0)
-        if begun + weight <= WHOLE and key not in self._waiting:
-            if not self._begun and not self._waiting:
-                loop.call_soon(self._begin_turn)
+        if not self._begun and not self._waiting:
+            self._whole, self._began_at = WHOLE, loop.time()
+            loop.call_soon(self._begin_turn)
+        if begun + weight <= self._whole and key not in self._waiting:
             self._begun[key] = begun + weight
             return False
         place = loop.create_future()
@@ -43,10 +53,14 @@ class FairStarts:
         return True
 
     def _begin_turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        turns = max(1, int((now - self._began_at) / QUANTUM))
+        self._whole, self._began_at = min(turns * WHOLE, MOST), now
         self._begun.clear()
         for key, places in list(self._waiting.items()):
             begun = 0
-            while places and begun + places[0][1] <= WHOLE:
+            while places and begun + places[0][1] <= self._whole:
                 place, weight = places.popleft()
                 if not place.done():  # else whoever waited was cancelled
                     place.set_result(None)
@@ -55,4 +69,4 @@ class FairStarts:
             if not places:
                 del self._waiting[key]
         if self._begun:
-            asyncio.get_running_loop().call_soon(self._begin_turn)
+            loop.call_soon(self._begin_turn)

@@ -1,13 +1,15 @@
 """Fair starts: what one address asks for at once begins in different turns of the loop."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from socket import create_connection
 
+import pytest
 from aiohttp import web
 
-from chatserver.aio.fair_starts import WHOLE, FairStarts
+from chatserver.aio.fair_starts import MOST, QUANTUM, WHOLE, FairStarts
 from chatserver.http.origins import OriginPolicy
 from chatserver.http.strangers import Strangers
 from chatserver.services.budgets import LITTLE, Budgets
@@ -45,6 +47,7 @@ async def counted_turns() -> AsyncIterator[Turns]:
         turns.stop()
 
 
+@pytest.mark.virtual_time
 async def test_each_key_has_one_start_in_a_turn_first_come_first_served() -> None:
     starts = FairStarts()
     begun: list[tuple[str, int, int]] = []
@@ -62,6 +65,7 @@ async def test_each_key_has_one_start_in_a_turn_first_come_first_served() -> Non
     assert len(starts) == 0
 
 
+@pytest.mark.virtual_time
 async def test_light_ones_begin_together_until_they_weigh_a_whole() -> None:
     starts = FairStarts()
     begun: list[int] = []
@@ -104,22 +108,26 @@ async def running(limit: str) -> AsyncIterator[tuple[Budgets, Turns, list[int], 
     runner = web.AppRunner(app)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=2 * MANY).start()
         async with counted_turns() as turns:
             yield budgets, turns, begun, runner.addresses[0][1]
     finally:
         await runner.cleanup()
 
 
+MANY = 2 * MOST
+"""More than may begin in a turn, however long the one before took on a busy machine."""
+
+
 async def ask_at_once(port: int, path: str, begun: list[int]) -> None:
-    """Forty requests from HERE, all there before the loop looks at any."""
+    """MANY requests from HERE, all there before the loop looks at any."""
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {HERE}\r\n\r\n".encode()
-    clients = [create_connection(("127.0.0.1", port)) for _ in range(40)]
+    clients = [create_connection(("127.0.0.1", port)) for _ in range(MANY)]
     try:
         for client in clients:
             client.sendall(request)
         async with asyncio.timeout(PATIENCE):
-            while len(begun) < 40:  # noqa: ASYNC110
+            while len(begun) < MANY:  # noqa: ASYNC110
                 await asyncio.sleep(0)
     finally:
         for client in clients:
@@ -130,24 +138,40 @@ async def test_requests_of_an_address_that_spends_begin_in_turns_of_their_own() 
     async with running("100/hour") as (budgets, _, begun, port):
         budgets.spend_unproven(HERE, 100 * LITTLE + 1)
         await ask_at_once(port, "/", begun)
-        assert len(set(begun)) == 40
+        assert max(begun.count(turn) for turn in begun) <= MOST // WHOLE
 
 
 async def test_of_who_has_spent_nothing_a_few_begin_in_a_turn() -> None:
     async with running("100/hour") as (_, _, begun, port):
         await ask_at_once(port, "/", begun)
-        assert 1 < max(begun.count(turn) for turn in begun) <= WHOLE
+        assert max(begun.count(turn) for turn in begun) <= MOST
 
 
 async def test_health_checks_wait_for_no_turn() -> None:
     async with running("100/hour") as (budgets, _, begun, port):
         budgets.spend_unproven(HERE, 100)
         await ask_at_once(port, "/readyz", begun)
-        assert max(begun.count(turn) for turn in begun) > WHOLE
+        assert max(begun.count(turn) for turn in begun) > MOST
 
 
 async def test_without_a_limit_nobody_waits() -> None:
     async with running("") as (budgets, _, begun, port):
         budgets.spend_unproven(HERE, 1000)
         await ask_at_once(port, "/", begun)
-        assert max(begun.count(turn) for turn in begun) > WHOLE
+        assert max(begun.count(turn) for turn in begun) > MOST
+
+
+async def test_after_a_long_turn_more_begin_but_not_very_many() -> None:
+    starts = FairStarts()
+    begun: list[int] = []
+
+    async def start() -> None:
+        await starts.wait("a")
+        begun.append(turns.now)
+
+    async with counted_turns() as turns, asyncio.TaskGroup() as group:
+        for _ in range(50):
+            group.create_task(start())
+        await asyncio.sleep(0)
+        time.sleep(100 * QUANTUM)  # noqa: ASYNC251 -- the loop is busy with something else
+    assert 1 < max(begun.count(turn) for turn in begun) <= MOST // WHOLE
