@@ -9,8 +9,9 @@ from sqlalchemy import text
 
 from chatserver.db import migrations
 from chatserver.db.engine import create_engine
-from chatserver.models import MessageType, Role, User
-from tests.kit.services import connected, running_node
+from chatserver.models import MemberRole, MessageType, Role, User
+from tests.kit.recount import find_faults
+from tests.kit.services import connected, principal, running_node
 
 HEAD = "0011"
 
@@ -166,6 +167,40 @@ async def test_messages_from_before_senders_had_roles_get_them(database_url: str
         assert await node.all_messages(chat.owner, chat) == before
         assert [message.sender_role for message in before] == ["client", "owner", "service"]
         assert before[-1].sender == User(admin.user_id, "Ana", None, None)
+
+
+async def test_conversations_from_before_members_get_their_two(database_url: str) -> None:
+    """Those that there are, and what a node of the version before opens and sends meanwhile."""
+    async with running_node(database_url) as node:
+        chat, empty = await node.add_chat(), await node.add_chat()
+        await node.send(chat.client, chat)
+        agent, host = await node.add_user(Role.AGENT), principal(uuid4(), Role.SERVICE)
+        await node.members.put(host, chat.id, agent.user_id, MemberRole.AGENT)
+        await node.send(agent, chat, "from the agent")
+        before = [await node.view(each.client, each) for each in (chat, empty)]
+        await migrations.downgrade(database_url, "0009")
+        await migrations.upgrade(database_url, "0010")
+        opened = uuid4()
+        await node.sql(
+            "INSERT INTO chat.conversations (id, client_user_id, owner_user_id)"
+            " VALUES (:id, :client, :owner)",
+            id=opened, client=chat.client.user_id, owner=chat.owner.user_id,
+        )  # fmt: skip
+        await node.sql(
+            "INSERT INTO chat.participants (conversation_id, user_id, role)"
+            " VALUES (:id, :client, 'client'), (:id, :owner, 'owner')",
+            id=opened, client=chat.client.user_id, owner=chat.owner.user_id,
+        )  # fmt: skip
+        await migrations.upgrade(database_url)
+        faults = await find_faults(node.database)
+        # The change that added the agent went with its table.
+        faults.pop("two changes have one rev, or rev has a gap")
+        assert faults == {}
+        for each, seen in zip((chat, empty), before, strict=True):
+            view = await node.view(each.client, each)
+            assert [one.role for one in view.participants] == ["client", "owner"]
+            assert view.participants[0].joined_at == view.created_at == seen.created_at
+        assert (await node.all_messages(chat.client, chat))[-1].sender_role == "service"
 
 
 async def test_a_conversation_without_messages_is_in_the_view(database_url: str) -> None:
