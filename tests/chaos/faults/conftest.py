@@ -1,27 +1,20 @@
-"""A cluster for each module, and a crowd of its own for each test.
+"""A cluster for all who need no other, and a crowd of its own for each test.
 
-They live in the module's loop, and so must the tests:
-pytestmark = pytest.mark.asyncio(loop_scope="module").
+They live in the package's loop, and so must the tests:
+pytestmark = pytest.mark.asyncio(loop_scope="package").
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from tests.chaos.faults import witnesses
 from tests.chaos.faults.crowd import Crowd, running_crowd
 from tests.chaos.faults.sites import Site, running_site
 from tests.kit.postgres import Databases
 
 
-@pytest.fixture(autouse=True)
-def _watched() -> Iterator[None]:
-    with witnesses.watching():
-        yield
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def site(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
@@ -31,7 +24,7 @@ async def site(
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def crowd(site: Site) -> AsyncIterator[Crowd]:
     async with running_crowd(site) as running:
         yield running

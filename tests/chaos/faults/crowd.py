@@ -231,7 +231,7 @@ class Crowd:
 
 def slowest(sends: Sequence[Send]) -> float:
     """The longest that somebody saw "sending" before "sent", in seconds."""
-    return max(send.seconds for send in sends)
+    return max((send.seconds for send in sends), default=0.0)
 
 
 def p99(sends: Sequence[Send]) -> float:
@@ -240,7 +240,9 @@ def p99(sends: Sequence[Send]) -> float:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of them do not exceed."""
+    """The value that `share` of them do not exceed; 0 of none."""
+    if not values:
+        return 0.0
     return float(sorted(values)[max(0, round(share * len(values)) - 1)])
 
 

@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 
 from tests.chaos.faults.crowd import Crowd, p99
 from tests.chaos.faults.flocks import UPGRADE
-from tests.chaos.faults.records import Figure, is_for_table, record
+from tests.chaos.faults.records import Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import Site, running_site, timed, until
 from tests.kit.app import Person
 from tests.kit.attackers import drip, post
@@ -19,7 +19,7 @@ from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.postgres import Databases
 from tests.kit.proxy import running_proxy
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 EACH = 5
 """Attackers of each kind at each door."""
@@ -37,7 +37,7 @@ CALM_P99 = 1.0
 OFFLINE = 45.0
 """Seconds after which everybody knows that somebody's network broke without a word."""
 
-CALM = 5.0 if is_for_table() else 2.0
+CALM = 5.0
 """Seconds for which the crowd is measured without attackers."""
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
@@ -46,18 +46,25 @@ CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 CLOSING = b"\x88\x02\x03\xf0"
 """The frame that says: closed for breaking a rule (1008)."""
 
-HEARTBEAT = (
-    {} if is_for_table() else {"realtime__ping_interval": 5.0, "realtime__ping_timeout": 5.0}
+SHORTER: dict[str, float] = (
+    {}
+    if is_for_table()
+    else {
+        "realtime__ping_interval": 5.0,
+        "realtime__ping_timeout": 5.0,
+        "server__request_timeout": 4.0,
+        "realtime__connect_timeout": 5.0,
+    }
 )
 """Half a minute is long to wait for whoever falls silent."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def site(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
     directory = tmp_path_factory.mktemp("site")
-    async with databases.migrated() as url, running_site(url, directory, **HEARTBEAT) as running:
+    async with databases.migrated() as url, running_site(url, directory, **SHORTER) as running:
         yield running
 
 
@@ -82,7 +89,7 @@ async def test_too_much_too_slowly_or_nothing_is_refused_or_closed(
 ) -> None:
     person = crowd.chats[0].tenant
     with crowd.window() as calm:
-        await asyncio.sleep(CALM)
+        await linger(CALM)
     with crowd.window() as window:
         silent, head, body, large, endless, mute = await asyncio.gather(
             attack(site, b""),
@@ -155,7 +162,7 @@ async def test_who_falls_silent_is_offline_and_nobody_else_notices(
 
         await until(are_online)
         with crowd.window() as calm:
-            await asyncio.sleep(CALM)
+            await linger(CALM)
         with crowd.window() as window:
             for network in networks:
                 network.blackhole()

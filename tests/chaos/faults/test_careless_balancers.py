@@ -1,6 +1,5 @@
 """Fault 11: a load balancer without stickiness. Websockets work; polling hears why not."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,13 +8,13 @@ import pytest
 import pytest_asyncio
 
 from tests.chaos.faults.crowd import Crowd, over_socket, p99, slowest
-from tests.chaos.faults.records import Figure, record
+from tests.chaos.faults.records import Figure, linger, record
 from tests.chaos.faults.sites import Site, running_site, until
 from tests.kit.balancer import CARELESS, running_haproxy
 from tests.kit.postgres import Databases
 from tests.system.e2e.node_client import NodeClient, running_node_client
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 UNKNOWN = {"code": 1, "message": "Session ID unknown"}
 
@@ -26,7 +25,7 @@ FORGOTTEN = 20.0
 """Seconds after which nothing is left of a session that came to nothing."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def site(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
@@ -41,7 +40,7 @@ async def site(
         yield site
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def js() -> AsyncIterator[NodeClient]:
     async with running_node_client() as client:
         yield client
@@ -62,7 +61,7 @@ async def test_websockets_work_and_polling_is_told_why_it_does_not(
         ]
         for poll in polls:
             await poll.heard("connect_error", 3)
-        await asyncio.sleep(1)
+        await linger(1)
         assert not await no_polls_are_left(site)
     for poll in polls:
         await poll.close()

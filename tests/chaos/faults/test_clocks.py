@@ -18,14 +18,14 @@ from aiohttp import ClientSession
 from chatserver.auth.tokens import issue
 from chatserver.models import Role
 from tests.chaos.faults.crowd import Crowd, Send, p99
-from tests.chaos.faults.records import Figure, record
+from tests.chaos.faults.records import Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import PATIENCE, Site, running_site, until
 from tests.kit.app import SECRET, Person, add_person
 from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.postgres import Databases
 from tests.kit.services import connected
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 WRONG = (-1800, 0, 1800)
 """By how many seconds each node's clock is wrong."""
@@ -43,7 +43,7 @@ OFFLINE = 5.0
 """Seconds after the end of a lease, or of a socket, until everybody has been told."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def site(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
@@ -58,7 +58,7 @@ async def site(
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def rests(site: Site) -> AsyncIterator[list[Rest]]:
     """One for each node."""
     async with ClientSession() as http:
@@ -90,7 +90,8 @@ async def test_messages_have_the_order_in_which_they_were_sent(
     errors = [await error_of(rest) for rest in rests]
     assert errors == pytest.approx(WRONG, abs=60)
     with crowd.window() as window:
-        await asyncio.sleep(3)
+        await linger(3)
+        await crowd.until_enough(window)
         chat = crowd.chats[0]
         for sender in rests:
             for other in rests:
@@ -230,7 +231,7 @@ class Watch:
             assert self.states(device) == list(states)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def watch(site: Site, rests: list[Rest]) -> AsyncIterator[Watch]:
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(ClientSession())
@@ -252,7 +253,7 @@ async def test_people_are_online_for_as_long_as_they_are(
     longest = 0.0
     async with ClientSession() as http:
         with crowd.window() as window:
-            for node in reversed(site.nodes):
+            for node in reversed(site.nodes if is_for_table() else site.nodes[2:]):
                 device = await Device.open(http, node.base_url, watch.user)
                 states.append(True)
                 await watch.until_told(*states)

@@ -15,13 +15,13 @@ from tests.kit.clients import Answer, Chat, Rest, open_chat
 from tests.kit.postgres import Databases
 from tests.kit.services import connected, until_someone_waits
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 POOL: dict[str, Any] = {"database__pool_size": 3, "database__pool_timeout": 1.0}
 LOCK = "SELECT 1 FROM chat.conversations WHERE id = $1 FOR UPDATE"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def site(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:

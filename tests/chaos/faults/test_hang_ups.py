@@ -27,12 +27,12 @@ from tests.kit.postgres import Databases
 from tests.kit.services import connected
 from tests.unit.realtime.wire import RawClient
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 DELAY = 0.003
 """Seconds that the database is away, in either direction: most hang up amid a statement."""
 
-STALLS = 3 if is_for_table() else 2
+STALLS = 3 if is_for_table() else 1
 STALL = 1.6
 """Seconds for which the database then does not answer; longer than events are given."""
 
@@ -56,7 +56,7 @@ _IN_TRANSACTION = """
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def site(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from tests.chaos.faults.crowd import Crowd, Send, slowest
-from tests.chaos.faults.records import ENOUGH, Figure, record
+from tests.chaos.faults.records import ENOUGH, Figure, linger, record
 from tests.chaos.faults.sites import Site, until
 from tests.kit.services import connected, until_someone_waits
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 BACK = 5.0
 """Seconds: who was thrown off is connected and in sync again."""
@@ -27,7 +27,7 @@ def unanswered(crowd: Crowd) -> set[str]:
 
 async def test_a_node_is_killed_before_the_commit(site: Site, crowd: Crowd) -> None:
     """Every send waits for a lock; what the dead node had begun may still commit later."""
-    await asyncio.sleep(0.5)
+    await linger(0.5)
     async with connected(site.database_url) as connection:
         await connection.execute("BEGIN; LOCK TABLE chat.messages IN SHARE MODE")
         with crowd.window() as window:
@@ -55,7 +55,7 @@ async def test_a_node_is_killed_before_the_commit(site: Site, crowd: Crowd) -> N
 async def test_a_node_is_killed_between_the_commit_and_the_acknowledgement(
     site: Site, crowd: Crowd
 ) -> None:
-    await asyncio.sleep(0.5)
+    await linger(0.5)
     with crowd.window() as window:
         site.nodes[0].database.hold_answers()
         await until(lambda: has_committed(crowd))
@@ -82,7 +82,7 @@ async def test_a_node_is_killed_between_the_commit_and_the_acknowledgement(
 async def test_a_node_is_killed_between_the_acknowledgement_and_the_publish(
     site: Site, crowd: Crowd
 ) -> None:
-    await asyncio.sleep(0.5)
+    await linger(0.5)
     node = site.nodes[0]
     with crowd.window() as window:
         node.redis.blackhole()
@@ -110,7 +110,8 @@ async def test_a_node_is_killed_between_the_acknowledgement_and_the_publish(
 async def has_committed(crowd: Crowd) -> bool:
     """Whether something is stored of which the sender does not hear."""
     stored = await crowd.stored_keys()
-    await asyncio.sleep(SILENCE)
+    for _ in range(10):  # if all stands still, what has arrived meanwhile is read in between
+        await asyncio.sleep(SILENCE / 10)
     return not stored.isdisjoint(unanswered(crowd))
 
 

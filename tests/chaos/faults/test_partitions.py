@@ -9,18 +9,18 @@ import pytest
 import pytest_asyncio
 
 from tests.chaos.faults.crowd import Crowd, p99, slowest
-from tests.chaos.faults.records import Figure, record
+from tests.chaos.faults.records import Figure, linger, record
 from tests.chaos.faults.sites import Site, until
 from tests.kit.services import connected
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 ALARM = "chat_default_partition_in_use"
 RAISED = 15.0
 """Seconds after the first stray message, or the last, in which every node has noticed."""
 
 
-@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+@pytest_asyncio.fixture(loop_scope="package", autouse=True)
 async def _without_partition(site: Site) -> AsyncIterator[None]:
     """Before there is a crowd: nothing is stored yet."""
     async with connected(site.database_url) as connection:
@@ -35,7 +35,7 @@ async def test_without_a_partition_messages_are_kept_and_an_alarm_is_raised_on_e
         with crowd.window() as window:
             raised = await until(lambda: alarms(site, 1))
             strays = await connection.fetchval("SELECT count(*) FROM chat.messages_default")
-            await asyncio.sleep(1)
+            await linger(1)
             made = await until(lambda: makes_partition(connection))
             over = await until(lambda: alarms(site, 0))
         await crowd.settle()

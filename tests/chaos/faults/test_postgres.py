@@ -10,11 +10,11 @@ import pytest_asyncio
 
 from chatserver.dev.postgres import EmbeddedPostgres
 from tests.chaos.faults.crowd import Crowd, Window, p99, slowest
-from tests.chaos.faults.records import Figure, record
+from tests.chaos.faults.records import Figure, linger, record
 from tests.chaos.faults.sites import Site, running_site, until
 from tests.kit.postgres import Databases, running_postgres
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 BACK = 3.0
 """Seconds after PostgreSQL is ready again: whatever waited for it is done."""
@@ -22,14 +22,14 @@ BACK = 3.0
 HEARD = 10.0
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def postgres() -> AsyncIterator[EmbeddedPostgres]:
     """One that may be stopped."""
     with running_postgres() as server:
         yield server
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def site(
     postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
@@ -54,13 +54,13 @@ def waited(crowd: Crowd, window: Window) -> float:
 async def test_sends_wait_for_a_postgresql_that_comes_back(
     site: Site, crowd: Crowd, postgres: EmbeddedPostgres, how: str
 ) -> None:
-    await asyncio.sleep(0.5)
+    await linger(0.5)
     with crowd.window() as window:
         if how == "crashes":
             await asyncio.to_thread(postgres.kill)
         else:
             os.kill(postgres.pid, signal.SIGINT)  # as `pg_ctl stop -m fast`
-        await asyncio.sleep(1)
+        await linger(1)
         await crowd.until_enough(window)
         await asyncio.to_thread(postgres.restart)  # which waits until it has ended
     ready = await all_ready(site)
@@ -82,12 +82,16 @@ async def test_sends_wait_for_a_postgresql_that_comes_back(
 
 async def test_what_was_committed_without_an_answer_is_sent_once(site: Site, crowd: Crowd) -> None:
     """Again and again on every node a connection ends between a commit and its reply."""
-    await asyncio.sleep(0.5)
+    await linger(0.5)
     cuts = []
     with crowd.window() as window:
         for _ in range(8):
             cuts += [node.database.cut_after(b"hello ") for node in site.nodes]
             await asyncio.sleep(0.25)
+        await asyncio.wait(
+            [asyncio.ensure_future(cut.done.wait()) for cut in cuts],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
         await crowd.until_enough(window)
     for node in site.nodes:
         node.database.heal()

@@ -13,16 +13,16 @@ import pytest_asyncio
 from aiohttp import ClientSession
 
 from tests.chaos.faults.crowd import Crowd, Say, Send, over_rest, over_socket, p99
-from tests.chaos.faults.records import Figure, record
+from tests.chaos.faults.records import Figure, is_for_table, record
 from tests.chaos.faults.sites import Site
 from tests.kit.clients import Chat, Device, Rest
 from tests.kit.services import connected
 from tests.system.e2e.node_client import running_node_client
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 TIMES = 50
-ROUNDS = 10
+ROUNDS = 10 if is_for_table() else 3
 
 HEARD = 10.0
 """Seconds: every device has it by then."""
@@ -54,7 +54,7 @@ class Doors:
         return await asyncio.gather(*map(attempt, ways, attempts))
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def doors(site: Site, crowd: Crowd) -> AsyncIterator[Doors]:
     chat = crowd.chats[0]
     says, devices = list[Say](), list[Device]()

@@ -1,4 +1,4 @@
-"""Fault 8: 2,000 sockets of a node that died come back to the others at once."""
+"""Fault 8: 2,000 sockets of a dead node (fewer in `make test`) come back at once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -11,15 +11,15 @@ from aiohttp import ClientSession, TCPConnector
 from tests.chaos.faults.crowd import Crowd, p99
 from tests.chaos.faults.flocks import Bird, until_synced
 from tests.chaos.faults.members import LOST
-from tests.chaos.faults.records import Figure, record
+from tests.chaos.faults.records import Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import PATIENCE, Site, until
 from tests.kit.app import Person
 from tests.kit.clients import Rest
 from tests.kit.services import connected
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-SOCKETS = 2000
+SOCKETS = 2000 if is_for_table() else 200
 IN_SYNC = 30.0
 """Seconds: a promise of the product."""
 
@@ -27,7 +27,9 @@ WRITTEN_TO = 10
 """Every so many-th conversation gets a message while its people are away."""
 
 
-async def test_two_thousand_sockets_come_back_and_are_in_sync(site: Site, crowd: Crowd) -> None:
+async def test_the_sockets_of_a_dead_node_come_back_and_are_in_sync(
+    site: Site, crowd: Crowd
+) -> None:
     # By way of HAProxy, so that all nodes do it.
     async with ClientSession(connector=TCPConnector(limit=20)) as http:
         rest = Rest(http, site.url)
@@ -42,7 +44,7 @@ async def test_two_thousand_sockets_come_back_and_are_in_sync(site: Site, crowd:
                 await asyncio.gather(*(send(rest, who, chat_id) for chat_id, who, _ in written))
                 back = await until_synced(birds, 4 * IN_SYNC) - window.began_at
             level = await crowd.level()
-            await asyncio.sleep(0.5)
+            await linger(0.5)
             with suppress(TimeoutError):
                 await until(lambda: are_level(birds))
             wrong = [n for n, bird in enumerate(birds) if bird.seq != expected(n)]

