@@ -45,6 +45,10 @@ class Device:
         """What the last event said of whom, since this connection began."""
         self.move_on: Callable[[], None] = lambda: None
         """Called whenever a connection has ended: the next may lead elsewhere."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called whenever the replica may have changed."""
+        self.on_ready: Callable[[bool], None] = lambda _: None
+        """Called when it is connected and in sync, and when it no longer is."""
         self.was_a_clock_ahead: Callable[[], bool] = lambda: False
         """Whether some node may have taken a token that ends soon for one that has ended."""
         self._ready = asyncio.Event()
@@ -162,7 +166,9 @@ class Device:
                 self.history.figures[f"handshakes refused: {error}"] += 1
                 if str(error) not in UNCERTAIN and not self._ended_early(str(error)):
                     self.complain(0, f"the handshake was refused: {error}")
-            self.is_synced = False
+            if self.is_synced:
+                self.is_synced = False
+                self.on_ready(False)
             self._ready.clear()
             self.move_on()
             pause, self._pause = self._pause, 0.0
@@ -208,6 +214,7 @@ class Device:
             else:
                 self.is_synced = True
                 self._ready.set()
+                self.on_ready(True)
                 self._floor = {chat.id: chat.rev for chat in self.replica.chats.values()}
                 self._report_delivered()
                 return
@@ -228,6 +235,7 @@ class Device:
             return
         self.history.figures[f"event {event}"] += 1
         behind = self.replica.hear(event, payload)
+        self.on_change()
         if behind is not None:
             self._heal_soon()
         if event == "message":
@@ -306,6 +314,7 @@ class Device:
         for synced in body["conversations"]:
             self._watch.saw(self, synced, began)
             self.replica.take(synced)
+        self.on_change()
         self.cursor = body["cursor"]
         return bool(body["has_more"])
 
@@ -319,6 +328,7 @@ class Device:
         messages = await self.doors.pages(path)
         if self.replica.chats.get(chat_id) is chat:
             self.replica.take_page(chat, messages, is_last=True)
+            self.on_change()
 
     async def _sync_often(self) -> None:
         while True:

@@ -114,12 +114,18 @@ class SocketSession:
     """One Socket.IO connection to the namespace "/", from its CONNECT to its end.
 
     `on_event` gets each event, `on_text` every packet as it came. The connection
-    ends by itself when the server's pings stay away. `ended` is set then.
+    ends by itself when the server's pings stay away. It may take `patience` seconds to
+    open, and an answer as long; by default OPEN_TIMEOUT and CALL_TIMEOUT.
     """
 
     def __init__(
-        self, on_event: Callable[[str, Any], None], on_text: Callable[[str], None]
+        self,
+        on_event: Callable[[str, Any], None],
+        on_text: Callable[[str], None],
+        patience: float | None = None,
     ) -> None:
+        self._open_timeout = patience or OPEN_TIMEOUT
+        self._call_timeout = patience or CALL_TIMEOUT
         self.sid = ""
         self.is_forbidden = False
         """Whether the server ended the session itself: it wants a new token first."""
@@ -137,7 +143,7 @@ class SocketSession:
         """Raises OSError when there is no connection, and Refused."""
         path = f"/socket.io/?EIO=4&transport={transport}"
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT):
+            async with asyncio.timeout(self._open_timeout):
                 if transport == "polling":
                     self._transport = await PollingClient.open(http, port, path, self._receive)
                 else:
@@ -170,7 +176,7 @@ class SocketSession:
         self.close()
 
     async def call(self, event: str, payload: Any) -> dict[str, Any]:
-        """The acknowledgement. Raises Lost when the connection ends, or after CALL_TIMEOUT."""
+        """The acknowledgement. Raises Lost when the connection ends, or after too long."""
         if not self.is_open or self._transport is None:
             raise Lost
         self._next_id += 1
@@ -178,7 +184,7 @@ class SocketSession:
         answer = self._acks[number] = asyncio.get_running_loop().create_future()
         self._transport.send(f"42{number}" + orjson.dumps([event, payload]).decode())
         try:
-            async with asyncio.timeout(CALL_TIMEOUT):
+            async with asyncio.timeout(self._call_timeout):
                 acknowledgement: dict[str, Any] = await answer
         except TimeoutError:
             raise Lost from None

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
+from tests.chaos.faults.abusers import WEBSOCKET
 from tests.chaos.faults.crowd import Crowd, p99
-from tests.chaos.faults.flocks import UPGRADE
 from tests.chaos.faults.records import Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import Site, running_site, timed, until
 from tests.kit.app import Person
@@ -98,7 +98,7 @@ async def test_too_much_too_slowly_or_nothing_is_refused_or_closed(
             # HAProxy itself keeps who does not send what was announced for 30 s more.
             attack(site, post(person, 10**9), to_the_end=False),
             attack(site, post(person, None), CHUNK),
-            attack(site, UPGRADE),
+            attack(site, WEBSOCKET),
         )
         packets = await say_too_much(site, person)
     await crowd.settle()

@@ -35,7 +35,7 @@ async def test_the_sockets_of_a_dead_node_come_back_and_are_in_sync(
         rest = Rest(http, site.url)
         chats = await open_chats(rest, site.database_url, SOCKETS // 2)
         people = [person for _, *pair in chats for person in pair]
-        async with flock(people, site.nodes[0].base_url) as birds:
+        async with flock(http, people, site.nodes[0].base_url) as birds:
             with crowd.window() as window:
                 for bird in birds:
                     bird.url = site.url
@@ -85,16 +85,15 @@ def expected(number: int) -> int:
 
 
 @asynccontextmanager
-async def flock(people: list[Person], url: str) -> AsyncIterator[list[Bird]]:
-    birds = [Bird(person.token(), url) for person in people]
+async def flock(http: ClientSession, people: list[Person], url: str) -> AsyncIterator[list[Bird]]:
+    birds = [Bird(http, person.token(), url) for person in people]
     try:
         for number, bird in enumerate(birds):
             bird.fly(number / 1000)
         await until_synced(birds, 4 * IN_SYNC)
         yield birds
     finally:
-        for bird in birds:
-            bird.leave()
+        await asyncio.gather(*(bird.leave() for bird in birds))
 
 
 async def open_chats(rest: Rest, database_url: str, count: int) -> list[tuple[str, Person, Person]]:
