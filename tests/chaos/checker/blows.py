@@ -30,7 +30,7 @@ from tests.kit.services import connected
 from tests.unit.realtime.wire import RawClient
 
 AGAIN = 0.05
-"""Seconds between two deeds of somebody who does harm."""
+"""Seconds between two operations of somebody who does harm."""
 
 CLOCK_ERROR = 3600
 """Seconds by which a wrong clock is wrong, to one side or the other."""

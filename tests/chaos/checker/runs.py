@@ -12,7 +12,6 @@ from aiohttp import ClientSession
 from chatserver.aio.tasks import end
 from chatserver.dev.postgres import EmbeddedPostgres
 from tests.chaos.checker import invariants, views
-from tests.chaos.checker.actors import Actors
 from tests.chaos.checker.backends import Service
 from tests.chaos.checker.departures import Departure
 from tests.chaos.checker.devices import Device
@@ -31,6 +30,7 @@ from tests.chaos.checker.site import Site, running_site
 from tests.chaos.checker.truth import read_truth
 from tests.chaos.checker.views import Fresh, Resources
 from tests.chaos.checker.watches import Watch
+from tests.chaos.checker.workloads import Workload
 
 PATIENCE = 20.0
 """After the last fault some operation ends at least every so many seconds."""
@@ -85,7 +85,7 @@ class Run:
             spec.name: self._device(spec, number) for number, spec in enumerate(plan.devices)
         }
         service = Service(self._doors(plan.service), self.history)
-        self.actors = Actors(plan, self.devices, service, self.history, self.watch)
+        self.workload = Workload(plan, self.devices, service, self.history, self.watch)
         self.departures = [
             Departure(
                 leaver,
@@ -93,7 +93,7 @@ class Run:
                 self.history,
                 self.watch,
                 site.database_url,
-                self.actors.chats,
+                self.workload.chats,
             )
             for leaver in plan.leavers
         ]
@@ -160,7 +160,7 @@ class Run:
         for device in self.devices.values():
             device.start()
         async with asyncio.timeout(SYNC_TIMEOUT):
-            await self.actors.open_first()
+            await self.workload.open_first()
         acting = asyncio.create_task(self._act())
         over = asyncio.create_task(self._over.wait())
         await asyncio.wait([acting, over], return_when=asyncio.FIRST_COMPLETED)
@@ -178,14 +178,14 @@ class Run:
             if self.plan.is_in_turn:
                 await self._act_in_turn()
             else:
-                await asyncio.gather(self.actors.act(), self.nemesis.strike_all())
+                await asyncio.gather(self.workload.act(), self.nemesis.strike_all())
             await self.nemesis.heal()
             await asyncio.gather(*leaving, *(one.check_refused() for one in self.departures))
         finally:
             await end(*leaving)
         began = time.monotonic()
         try:
-            await self.actors.finish(PATIENCE)
+            await self.workload.finish(PATIENCE)
             if self.plan.shape.faults == "none":
                 await self.levels.check_live()
                 if not await was_deaf(self.site):
@@ -198,7 +198,7 @@ class Run:
                 await self.levels.sync_all()
         except (TimeoutError, Lost):
             self.history.complain(
-                0, f"not healed after {time.monotonic() - began:.1f} s: {self.actors.waiting()}, "
+                0, f"not healed after {time.monotonic() - began:.1f} s: {self.workload.waiting()}, "
                 f"not in sync: {self.levels.disconnected()}"
             )  # fmt: skip
             await self.leave()
@@ -214,7 +214,9 @@ class Run:
                     if strike.at == number:
                         await stack.enter_async_context(self.nemesis.striking(strike))
                         stack.push_async_callback(asyncio.sleep, strike.seconds)
-                await self.actors.do_together([each for each in plan.actions if each.at == number])
+                await self.workload.do_together(
+                    [each for each in plan.actions if each.at == number]
+                )
 
     def _let_newcomers_in(self) -> None:
         """Everybody takes out a new device, which has to get all of it from `sync`."""
@@ -234,7 +236,7 @@ class Run:
             device.start()
 
     async def leave(self) -> None:
-        await self.actors.stop()
+        await self.workload.stop()
         for device in self.devices.values():
             await device.stop()
 

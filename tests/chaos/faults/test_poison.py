@@ -55,7 +55,7 @@ EVENTS = (
 )
 """Their bodies; `room` is somebody's."""
 
-Deed = Callable[[], Coroutine[Any, Any, None]]
+Operation = Callable[[], Coroutine[Any, Any, None]]
 
 
 @pytest_asyncio.fixture(loop_scope="package", autouse=True)
@@ -71,16 +71,16 @@ async def _dislike(site: Site) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def repeated(*deeds: Deed) -> AsyncIterator[None]:
+async def repeated(*operations: Operation) -> AsyncIterator[None]:
     """Each does the same again and again."""
 
-    async def keep_doing(deed: Deed) -> None:
+    async def keep_doing(operation: Operation) -> None:
         while True:
-            await deed()
+            await operation()
             await asyncio.sleep(0.05)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(keep_doing(deed)) for deed in deeds]
+        tasks = [group.create_task(keep_doing(operation)) for operation in operations]
         yield
         for task in tasks:
             task.cancel()
@@ -90,20 +90,20 @@ async def test_a_message_that_is_refused_fails_alone(site: Site, crowd: Crowd) -
     """Among the crowd's, in the same conversations and so in the same statements."""
     answers: list[Any] = []
 
-    def saying(say: Say) -> Deed:
-        async def deed() -> None:
+    def saying(say: Say) -> Operation:
+        async def operation() -> None:
             key = str(uuid4())
             answers.append(await say({"content": f"{POISON} {key}", "client_msg_id": key}))
 
-        return deed
+        return operation
 
     async with ClientSession() as http:
         rests = [Rest(http, node.base_url) for node in site.nodes]
-        deeds = [saying(member.say) for member in crowd.members[::2]]
-        deeds += [saying(over_rest(rest, crowd.chats[n])) for n, rest in enumerate(rests)]
+        operations = [saying(member.say) for member in crowd.members[::2]]
+        operations += [saying(over_rest(rest, crowd.chats[n])) for n, rest in enumerate(rests)]
         await linger(0.5)
         with crowd.window() as window:
-            async with repeated(*deeds):
+            async with repeated(*operations):
                 await asyncio.sleep(SECONDS)
                 await crowd.until_enough(window)
     await crowd.settle()

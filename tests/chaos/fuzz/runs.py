@@ -248,5 +248,5 @@ async def _http() -> AsyncIterator[ClientSession]:
         yield http
 
 
-async def _at_once(*deeds: Callable[[], Awaitable[None]]) -> None:
-    await asyncio.gather(*(deed() for deed in deeds for _ in range(WORKERS)))
+async def _at_once(*operations: Callable[[], Awaitable[None]]) -> None:
+    await asyncio.gather(*(operation() for operation in operations for _ in range(WORKERS)))

@@ -17,7 +17,7 @@ LEGITIMATE = {"edit": ("forbidden",), "typing": ("forbidden",)}
 HOUR = 3600.0
 
 
-class Deeds:
+class Operations:
     """The actions of a device. They raise Lost where no answer comes."""
 
     def __init__(self, plan: Plan, history: History, watch: Watch) -> None:

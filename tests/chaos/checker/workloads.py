@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from tests.chaos.checker.backends import Service
-from tests.chaos.checker.deeds import Deeds
 from tests.chaos.checker.devices import Device
 from tests.chaos.checker.doors import API
 from tests.chaos.checker.histories import History, Known, Outcome, Write
+from tests.chaos.checker.operations import Operations
 from tests.chaos.checker.outboxes import Outgoing
 from tests.chaos.checker.plans import Action, ChatSpec, Plan
 from tests.chaos.checker.probes import Probes
@@ -22,7 +22,7 @@ HEARD = 0.5
 """Seconds that people wait for what others were told: where it is lost it never comes."""
 
 
-class Actors:
+class Workload:
     """Everybody. `chats` are the ids of the conversations that are open by now."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Actors:
         self._service = service
         self._history = history
         self._watch = watch
-        self._deeds = Deeds(plan, history, watch)
+        self._operations = Operations(plan, history, watch)
         self._probes = Probes(history, watch)
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = {name: asyncio.Lock() for name in devices}
@@ -92,7 +92,7 @@ class Actors:
 
         Raises TimeoutError when nothing gets done for `patience` seconds.
         """
-        self._deeds.is_over = True
+        self._operations.is_over = True
         for device in self._devices.values():
             device.come_back()
         loop = asyncio.get_running_loop()
@@ -164,7 +164,7 @@ class Actors:
         except Lost:
             self._history.count("open", Outcome.UNKNOWN)
             raise
-        self._deeds.settle("open", device, answer)
+        self._operations.settle("open", device, answer)
         if not answer.is_ok:
             raise Lost
         chat_id = answer.body["body"]["id"]
@@ -197,5 +197,7 @@ class Actors:
         if action.kind == "probe":
             await self._probes.probe(device, action, chat_id, chat)
             return
-        deed: Callable[[Device, Action, str], Awaitable[None]] = getattr(self._deeds, action.kind)
-        await deed(device, action, chat_id)
+        operation: Callable[[Device, Action, str], Awaitable[None]] = getattr(
+            self._operations, action.kind
+        )
+        await operation(device, action, chat_id)
