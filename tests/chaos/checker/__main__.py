@@ -13,11 +13,11 @@ import click
 import pytest
 
 from tests.chaos.checker import faults
+from tests.chaos.checker.fault_schedules import INJECTIONS_OF_SEVERAL
 from tests.chaos.checker.plans import Shape, make_plan
 from tests.chaos.checker.reports import describe, table_head, table_row, table_total
 from tests.chaos.checker.runs import Result, run
 from tests.chaos.checker.servers import BUDGETS
-from tests.chaos.checker.strikes import SEVERAL_STRIKES
 from tests.kit.balancer import find_program
 from tests.kit.postgres import Databases, running_postgres
 
@@ -33,7 +33,7 @@ RATES = (150.0, 80.0)
               help="Actions in a second: 150 with one node, 80 with several.")  # fmt: skip
 @click.option("--nodes", default=1, show_default=True, help="How many nodes.")
 @click.option("--faults", "kinds",
-              type=click.Choice(["none", "slow", "links", "all", *SEVERAL_STRIKES]),
+              type=click.Choice(["none", "slow", "links", "all", *INJECTIONS_OF_SEVERAL]),
               default="all", show_default=True, help="What breaks meanwhile.")  # fmt: skip
 @click.option("--plant", type=click.Choice(["none", *faults.FAULTS]), default="none",
               help="Have the server make a mistake, which is to be found.")  # fmt: skip

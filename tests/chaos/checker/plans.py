@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from chatserver.models import Role
-from tests.chaos.checker.strikes import Strike, plan_strikes
+from tests.chaos.checker.fault_schedules import Injection, make_schedule
 from tests.chaos.checker.texts import write_text
 
 WEIGHTS = {
@@ -43,7 +43,7 @@ BY_BALANCER = -1
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How large a run is. `rate`: actions in a second. `faults`: as `plan_strikes` takes them.
+    """How large a run is. `rate`: actions in a second. `faults`: as `make_schedule` takes them.
     With more than one node they are behind a balancer and have a Redis."""
 
     seconds: float = 20.0
@@ -135,7 +135,7 @@ class Plan:
     devices: Sequence[DeviceSpec]
     chats: Sequence[ChatSpec]
     actions: Sequence[Action]
-    strikes: Sequence[Strike]
+    schedule: Sequence[Injection]
     leavers: Sequence[Leaver] = ()
     is_in_turn: bool = False
     """Whether `at` is no time, but the number of a step: what has one number happens at
@@ -179,7 +179,7 @@ def make_plan(seed: int, shape: Shape) -> Plan:
     _add_devices(draft)
     actions = sorted([*_actions(draft), *_probes(draft)], key=lambda action: action.at)
     names = [device.name for device in draft.devices]
-    strikes = plan_strikes(
+    schedule = make_schedule(
         draft.rng, faults=shape.faults, seconds=shape.seconds, names=names, nodes=shape.nodes
     )
     leavers, answers = _leavers(draft)
@@ -191,7 +191,7 @@ def make_plan(seed: int, shape: Shape) -> Plan:
         draft.devices,
         [*draft.chats, *(leaver.chat for leaver in leavers)],
         sorted([*actions, *answers], key=lambda action: action.at),
-        strikes,
+        schedule,
         leavers,
     )
 

@@ -17,7 +17,7 @@ def sends(history: History, outcome: Outcome) -> int:
 
 
 def describe(result: Result) -> str:
-    """Everything about one run: the operations by outcome, the strikes, the violations."""
+    """Everything about one run: the operations by outcome, the schedule, the violations."""
     history = result.history
     lines = [
         f"seed {result.plan.seed}, plan {result.plan.fingerprint()}, "
@@ -57,7 +57,7 @@ def _quantile(times: Sequence[float], share: float) -> float:
 
 
 HEAD = (
-    "seed", "plan", "nodes", "acknowledged", "refused", "unknown", "strikes", "server starts",
+    "seed", "plan", "nodes", "acknowledged", "refused", "unknown", "schedule", "server starts",
     "healed in", "lost", "doubled", "out of order", "leaked", "other",
 )  # fmt: skip
 
@@ -89,7 +89,7 @@ def _row(result: Result) -> tuple[str | int, ...]:
         result.plan.fingerprint(),
         result.plan.shape.nodes,
         *(sends(history, outcome) for outcome in Outcome),
-        len(result.plan.strikes),
+        len(result.plan.schedule),
         result.starts,
         f"{result.healing:.1f} s",
         *counts,

@@ -178,7 +178,7 @@ class Run:
             if self.plan.is_in_turn:
                 await self._act_in_turn()
             else:
-                await asyncio.gather(self.workload.act(), self.nemesis.strike_all())
+                await asyncio.gather(self.workload.act(), self.nemesis.run_schedule())
             await self.nemesis.heal()
             await asyncio.gather(*leaving, *(one.check_refused() for one in self.departures))
         finally:
@@ -210,10 +210,10 @@ class Run:
         plan = self.plan
         for number in sorted({action.at for action in plan.actions}):
             async with AsyncExitStack() as stack:
-                for strike in plan.strikes:
-                    if strike.at == number:
-                        await stack.enter_async_context(self.nemesis.striking(strike))
-                        stack.push_async_callback(asyncio.sleep, strike.seconds)
+                for injection in plan.schedule:
+                    if injection.at == number:
+                        await stack.enter_async_context(self.nemesis.inject(injection))
+                        stack.push_async_callback(asyncio.sleep, injection.seconds)
                 await self.workload.do_together(
                     [each for each in plan.actions if each.at == number]
                 )

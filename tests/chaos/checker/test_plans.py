@@ -2,8 +2,8 @@
 
 from itertools import pairwise
 
+from tests.chaos.checker.fault_schedules import INJECTIONS_OF_SEVERAL
 from tests.chaos.checker.plans import BY_BALANCER, PROBES, WEIGHTS, Shape, make_plan
-from tests.chaos.checker.strikes import SEVERAL_STRIKES
 from tests.chaos.checker.texts import chats_in, marker
 
 
@@ -18,25 +18,29 @@ def test_everything_is_tried_and_everything_breaks() -> None:
     plan = make_plan(1, Shape(seconds=60.0))
     assert {action.kind for action in plan.actions} == set(WEIGHTS)
     assert {action.twist for action in plan.actions} >= set(PROBES)
-    assert {strike.target_kind for strike in plan.strikes} == {"link", "database", "process"}
+    assert {injection.target_kind for injection in plan.schedule} == {"link", "database", "process"}
 
 
 def test_of_several_nodes_everything_breaks_alone_and_in_pairs() -> None:
     plan = make_plan(1, Shape(seconds=90.0, nodes=3))
-    kinds = {(strike.kind, strike.target) for strike in plan.strikes}
-    assert kinds >= {(kind, target) for kind, (target, *_) in SEVERAL_STRIKES.items()}
-    heavy = [strike for strike in plan.strikes if strike.target in ("process", "redis")]
+    kinds = {(injection.kind, injection.target) for injection in plan.schedule}
+    assert kinds >= {(kind, target) for kind, (target, *_) in INJECTIONS_OF_SEVERAL.items()}
+    heavy = [injection for injection in plan.schedule if injection.target in ("process", "redis")]
     together = [
         after.at < before.at + before.seconds and after.kind != before.kind
         for before, after in pairwise(heavy)
     ]
     assert {*together} == {True, False}
-    assert {strike.node for strike in plan.strikes if strike.target == "database"} == {0, 1, 2}
+    assert {injection.node for injection in plan.schedule if injection.target == "database"} == {
+        0,
+        1,
+        2,
+    }
 
 
 def test_one_kind_of_strike_can_be_all_that_breaks() -> None:
     plan = make_plan(1, Shape(seconds=30.0, nodes=3, faults="freeze_redis"))
-    assert {strike.kind for strike in plan.strikes} == {"freeze_redis"}
+    assert {injection.kind for injection in plan.schedule} == {"freeze_redis"}
 
 
 def test_of_several_nodes_some_devices_know_one_and_none_of_them_polls() -> None:
@@ -50,12 +54,12 @@ def test_of_several_nodes_some_devices_know_one_and_none_of_them_polls() -> None
 def test_one_node_is_reached_where_users_reach_it() -> None:
     plan = make_plan(1, Shape())
     assert {device.node for device in plan.devices} == {BY_BALANCER}
-    assert {strike.node for strike in plan.strikes} == {0}
+    assert {injection.node for injection in plan.schedule} == {0}
     assert "everywhere" not in {action.twist for action in plan.actions}
 
 
 def test_nothing_breaks_in_a_quiet_plan() -> None:
-    assert not make_plan(1, Shape(faults="none")).strikes
+    assert not make_plan(1, Shape(faults="none")).schedule
 
 
 def test_every_text_says_whose_it_is() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from chatserver.models import Role
+from tests.chaos.checker.fault_schedules import Injection
 from tests.chaos.checker.plans import (
     BY_BALANCER,
     PROBES,
@@ -21,14 +22,13 @@ from tests.chaos.checker.plans import (
     Shape,
     make_action,
 )
-from tests.chaos.checker.strikes import Strike
 from tests.chaos.checker.texts import write_text
 
 BREAKING = {
-    "slow": Strike(0.0, "delay", "database", 0.15),
-    "deafen_connection": Strike(0.0, "deafen_connection", "redis", 3.5),
-    "kill_server": Strike(0.0, "kill_server", "process", 0.0, node=2),
-    "no_partition": Strike(0.0, "no_partition", "process", 0.5),
+    "slow": Injection(0.0, "delay", "database", 0.15),
+    "deafen_connection": Injection(0.0, "deafen_connection", "redis", 3.5),
+    "kill_server": Injection(0.0, "kill_server", "process", 0.0, node=2),
+    "no_partition": Injection(0.0, "no_partition", "process", 0.5),
 }
 """What may break at the end of a tour, one after the other."""
 
@@ -78,7 +78,7 @@ def make_tour(seed: int, *, nodes: int = 1, around: Iterable[str] = ()) -> Plan:
     leavers = [_leaver(draft) for _ in range(shape.leavers)]
     chats = [*draft.chats, *(leaver.chat for leaver in leavers)]
     return Plan(seed, shape, draft.people, service, draft.devices, chats, tour.actions,
-                tour.strikes, leavers, is_in_turn=True)  # fmt: skip
+                tour.schedule, leavers, is_in_turn=True)  # fmt: skip
 
 
 def _devices(person: Person, nodes: int) -> Iterator[DeviceSpec]:
@@ -116,7 +116,7 @@ class _Tour:
 
     def __init__(self, draft: Draft) -> None:
         self.actions: list[Action] = []
-        self.strikes: list[Strike] = []
+        self.schedule: list[Injection] = []
         self._draft = draft
         self._number = 0
 
@@ -131,7 +131,7 @@ class _Tour:
         self._look()
         self._burst()
         for name in around:
-            self.strikes.append(replace(BREAKING[name], at=self._number))
+            self.schedule.append(replace(BREAKING[name], at=self._number))
             if name == "slow":
                 self._edit_often()
             else:

@@ -1,4 +1,4 @@
-"""What strikes processes: each kind of strike is a method of its name."""
+"""What schedule processes: each kind of injection is a method of its name."""
 
 import asyncio
 import random
@@ -20,10 +20,10 @@ from redis.exceptions import RedisError
 
 from chatserver.aio.tasks import end
 from tests.chaos.checker.doors import API, Keys
+from tests.chaos.checker.fault_schedules import Injection
 from tests.chaos.checker.plans import Plan
 from tests.chaos.checker.servers import SECRET
 from tests.chaos.checker.site import Site
-from tests.chaos.checker.strikes import Strike
 from tests.kit.balancer import CARELESS
 from tests.kit.redis import redis_client
 from tests.kit.services import connected
@@ -50,8 +50,8 @@ RUBBISH = (b"", b"\xff", b"{}", b"[1, 2", b'{"node": 7}', b"0" * 32 + b":9\n[[],
            b'{"method": "emit", "event": 5}')  # fmt: skip
 
 
-class Blows:
-    """Strikes overlap, but what is done to one process is done one at a time.
+class Injections:
+    """Injections overlap, but what is done to one process is done one at a time.
 
     Each is a context manager: broken while the body runs, and healed after it. What only
     hurts, and breaks nothing, is over when the body begins.
@@ -64,10 +64,10 @@ class Blows:
         self._site = site
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def striking(self, strike: Strike) -> AbstractAsyncContextManager[None]:
+    def inject(self, injection: Injection) -> AbstractAsyncContextManager[None]:
         """Break it while the body runs. Raises ServerFailed when a server does."""
-        blow: Callable[[Strike], AsyncIterator[None]] = getattr(self, strike.kind)
-        return asynccontextmanager(blow)(strike)
+        method: Callable[[Injection], AsyncIterator[None]] = getattr(self, injection.kind)
+        return asynccontextmanager(method)(injection)
 
     @asynccontextmanager
     async def _turn(self, process: str) -> AsyncIterator[bool]:
@@ -77,8 +77,8 @@ class Blows:
 
     # Nodes
 
-    async def kill_server(self, strike: Strike) -> AsyncIterator[None]:
-        server = self._site.nodes[strike.node].server
+    async def kill_server(self, injection: Injection) -> AsyncIterator[None]:
+        server = self._site.nodes[injection.node].server
         async with self._turn(server.base_url) as is_due:
             if is_due:
                 server.kill()
@@ -86,8 +86,8 @@ class Blows:
             if is_due:
                 await server.start(self._site.http)
 
-    async def stop_server(self, strike: Strike) -> AsyncIterator[None]:
-        server = self._site.nodes[strike.node].server
+    async def stop_server(self, injection: Injection) -> AsyncIterator[None]:
+        server = self._site.nodes[injection.node].server
         async with self._turn(server.base_url) as is_due:
             if is_due:
                 await server.stop()
@@ -95,10 +95,10 @@ class Blows:
             if is_due:
                 await server.start(self._site.http)
 
-    async def roll_servers(self, strike: Strike) -> AsyncIterator[None]:
+    async def roll_servers(self, injection: Injection) -> AsyncIterator[None]:
         """As an update does: one node after the other."""
         for number in range(len(self._site.nodes)):
-            await self._restart((strike.node + number) % len(self._site.nodes))
+            await self._restart((injection.node + number) % len(self._site.nodes))
         yield
 
     async def _restart(self, node: int, *, clock_error: int = 0) -> None:
@@ -108,13 +108,13 @@ class Blows:
                 await server.stop()
                 await server.start(self._site.http, clock_error=clock_error)
 
-    async def wrong_clock(self, strike: Strike) -> AsyncIterator[None]:
+    async def wrong_clock(self, injection: Injection) -> AsyncIterator[None]:
         """It is right again after the next start, by whomever."""
-        is_ahead = int(strike.seconds * 1000) % 2
+        is_ahead = int(injection.seconds * 1000) % 2
         clock_error = CLOCK_ERROR if is_ahead else -CLOCK_ERROR
-        await self._restart(strike.node, clock_error=clock_error)
+        await self._restart(injection.node, clock_error=clock_error)
         yield
-        server = self._site.nodes[strike.node].server
+        server = self._site.nodes[injection.node].server
         async with self._turn(server.base_url):
             if server.clock_error:
                 await server.stop()
@@ -122,7 +122,7 @@ class Blows:
 
     # The balancer
 
-    async def careless_balancer(self, strike: Strike) -> AsyncIterator[None]:
+    async def careless_balancer(self, injection: Injection) -> AsyncIterator[None]:
         """It starts again, and gives each request to the next node: whoever polls begins anew."""
         balancer = self._site.balancer
         async with self._turn("balancer") as is_due:
@@ -134,14 +134,14 @@ class Blows:
 
     # PostgreSQL
 
-    async def restart_database(self, _: Strike) -> AsyncIterator[None]:
+    async def restart_database(self, _: Injection) -> AsyncIterator[None]:
         postgres = self._site.postgres
         async with self._turn("postgres") as is_due:
             if postgres is not None and is_due:
                 await asyncio.to_thread(postgres.restart)
         yield
 
-    async def crash_database(self, _: Strike) -> AsyncIterator[None]:
+    async def crash_database(self, _: Injection) -> AsyncIterator[None]:
         postgres = self._site.postgres
         async with self._turn("postgres") as is_due:
             if postgres is not None and is_due:
@@ -150,7 +150,7 @@ class Blows:
             if postgres is not None and is_due:
                 await asyncio.to_thread(postgres.start)
 
-    async def lock_rows(self, _: Strike) -> AsyncIterator[None]:
+    async def lock_rows(self, _: Injection) -> AsyncIterator[None]:
         """Whoever changes a conversation waits, until no connection to PostgreSQL is free."""
         async with AsyncExitStack() as stack:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -158,7 +158,7 @@ class Blows:
                 await connection.execute("BEGIN; SELECT FROM chat.conversations FOR UPDATE")
             yield
 
-    async def no_partition(self, _: Strike) -> AsyncIterator[None]:
+    async def no_partition(self, _: Injection) -> AsyncIterator[None]:
         """This month's becomes the default one; then it is made as the product does it."""
         async with self._turn("partition") as is_due:
             if is_due:
@@ -180,7 +180,7 @@ class Blows:
 
     # Redis
 
-    async def crash_redis(self, _: Strike) -> AsyncIterator[None]:
+    async def crash_redis(self, _: Injection) -> AsyncIterator[None]:
         redis = self._site.redis
         async with self._turn("redis") as is_due:
             if redis is not None and is_due:
@@ -189,7 +189,7 @@ class Blows:
             if redis is not None and is_due:
                 await asyncio.to_thread(redis.start)
 
-    async def freeze_redis(self, _: Strike) -> AsyncIterator[None]:
+    async def freeze_redis(self, _: Injection) -> AsyncIterator[None]:
         redis = self._site.redis
         async with self._turn("redis") as is_due:
             if redis is not None and is_due:
@@ -198,7 +198,7 @@ class Blows:
             if redis is not None and is_due:
                 redis.thaw()
 
-    async def poison(self, _: Strike) -> AsyncIterator[None]:
+    async def poison(self, _: Injection) -> AsyncIterator[None]:
         """On every channel something comes that nobody can make sense of."""
 
         async def publish() -> None:
@@ -216,18 +216,18 @@ class Blows:
 
     # Clients
 
-    def _token(self, strike: Strike) -> str:
+    def _token(self, injection: Injection) -> str:
         people = self._plan.people
-        person = people[int(strike.seconds * 1000) % len(people)]
+        person = people[int(injection.seconds * 1000) % len(people)]
         return Keys(SECRET, []).token(person)
 
-    async def stop_reading(self, strike: Strike) -> AsyncIterator[None]:
+    async def stop_reading(self, injection: Injection) -> AsyncIterator[None]:
         """Somebody asks for everything again and again, answers pings, and reads nothing."""
 
         async def ask() -> None:
-            connect = "40" + orjson.dumps({"token": self._token(strike)}).decode()
+            connect = "40" + orjson.dumps({"token": self._token(injection)}).decode()
             with suppress(OSError):
-                client = await RawClient.open(self._site.ports[strike.node], connect)
+                client = await RawClient.open(self._site.ports[injection.node], connect)
                 try:
                     while True:
                         await client.send("3")
@@ -239,12 +239,12 @@ class Blows:
         async with _meanwhile(ask()):
             yield
 
-    async def hang_up(self, strike: Strike) -> AsyncIterator[None]:
+    async def hang_up(self, injection: Injection) -> AsyncIterator[None]:
         """Somebody asks, and is gone before the answer is there."""
 
         async def ask() -> None:
-            url = f"http://127.0.0.1:{self._site.ports[strike.node]}{API}/sync"
-            headers = {"Authorization": f"Bearer {self._token(strike)}"}
+            url = f"http://127.0.0.1:{self._site.ports[injection.node]}{API}/sync"
+            headers = {"Authorization": f"Bearer {self._token(injection)}"}
             rng = random.Random(self._plan.seed)
             while True:
                 with suppress(OSError, ClientError, TimeoutError):
@@ -255,11 +255,11 @@ class Blows:
         async with _meanwhile(ask()):
             yield
 
-    async def send_rubbish(self, strike: Strike) -> AsyncIterator[None]:
+    async def send_rubbish(self, injection: Injection) -> AsyncIterator[None]:
         """Somebody sends too much, and somebody else the half of a request."""
 
         async def send() -> None:
-            port = self._site.ports[strike.node]
+            port = self._site.ports[injection.node]
             with suppress(OSError):
                 slow = await RawClient.open(port)
                 try:

@@ -1,4 +1,4 @@
-"""What strikes a whole site is seen there while it lasts, and is over after it."""
+"""What schedule a whole site is seen there while it lasts, and is over after it."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -12,10 +12,10 @@ import pytest_asyncio
 from aiohttp import ClientSession
 
 from chatserver.errors import Unavailable
-from tests.chaos.checker.blows import CLOCK_ERROR, Blows
+from tests.chaos.checker.fault_schedules import Injection
+from tests.chaos.checker.injections import CLOCK_ERROR, Injections
 from tests.chaos.checker.plans import Shape, make_plan
 from tests.chaos.checker.site import Site, running_site
-from tests.chaos.checker.strikes import Strike
 from tests.kit.postgres import Databases
 from tests.kit.services import Chat, Node, running_node
 
@@ -45,8 +45,8 @@ async def test_a_nodes_clock_is_wrong_to_one_side_or_the_other(
             told = parsedate_to_datetime(response.headers["Date"])
         return round((told - datetime.now(UTC)).total_seconds() / 60)
 
-    strike = Strike(0.0, "wrong_clock", "process", seconds, node=1)
-    async with Blows(PLAN, site).striking(strike):
+    injection = Injection(0.0, "wrong_clock", "process", seconds, node=1)
+    async with Injections(PLAN, site).inject(injection):
         assert await clock_error() == wrong // 60
     assert await clock_error() == 0
     assert site.was_a_clock_ahead or wrong < 0
@@ -62,8 +62,8 @@ async def test_whoever_polls_by_a_careless_balancer_is_told_so(site: Site) -> No
             async with http.post(f"{url}&sid={sid}", data="40") as response:
                 return f"HTTP {response.status}: {await response.text()}"
 
-    strike = Strike(0.0, "careless_balancer", "process", 0.0)
-    async with Blows(PLAN, site).striking(strike):
+    injection = Injection(0.0, "careless_balancer", "process", 0.0)
+    async with Injections(PLAN, site).inject(injection):
         assert {await poll() for _ in range(6)} == {GONE}
     assert {await poll() for _ in range(6)} == {"HTTP 200: ok"}
 
@@ -82,8 +82,8 @@ async def test_a_months_messages_lie_in_the_default_partition_and_then_in_a_new_
                     sent.append(await node.send(chat.client, chat, client_msg_id=key))
                     return await places(node, chat)
 
-        strike = Strike(0.0, "no_partition", "process", 0.0)
-        async with Blows(PLAN, site).striking(strike):
+        injection = Injection(0.0, "no_partition", "process", 0.0)
+        async with Injections(PLAN, site).inject(injection):
             assert await send() == {"messages_default"}
         assert await send() == {f"messages_{datetime.now(UTC):%Y_%m}"}
         assert await node.all_messages(chat.owner, chat) == sent

@@ -1,16 +1,16 @@
-"""What breaks when: the strikes of a plan."""
+"""What breaks when: the schedule of a plan."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-LINK_STRIKES = {"reset": 30, "blackhole": 20, "delay": 20, "half_close": 15, "refuse": 10,
+LINK_INJECTIONS = {"reset": 30, "blackhole": 20, "delay": 20, "half_close": 15, "refuse": 10,
                 "cut_answer": 15, "cut_request": 10}  # fmt: skip
-DATABASE_STRIKES = {"reset": 20, "blackhole": 10, "delay": 10, "refuse": 10, "cut_answer": 40}
-HEAVY_STRIKES = ("kill_server", "stop_server", "restart_database", "kill_server",
+DATABASE_INJECTIONS = {"reset": 20, "blackhole": 10, "delay": 10, "refuse": 10, "cut_answer": 40}
+PROCESS_INJECTIONS = ("kill_server", "stop_server", "restart_database", "kill_server",
                  "crash_database", "kill_server", "stop_server")  # fmt: skip
 
-SEVERAL_STRIKES = {
+INJECTIONS_OF_SEVERAL = {
     "kill_server": ("process", 0.0, 1.5),
     "stop_server": ("process", 0.0, 1.5),
     "roll_servers": ("process", 0.0, 0.0),
@@ -36,7 +36,7 @@ SEVERAL_STRIKES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class Injection:
     """Something that breaks: a link (by its device's name; "database" or "redis": that of
     `node`) or a process."""
 
@@ -51,57 +51,57 @@ class Strike:
         return self.target if self.target in ("database", "redis", "process") else "link"
 
 
-def plan_strikes(
+def make_schedule(
     rng: random.Random, *, faults: str, seconds: float, names: Sequence[str], nodes: int
-) -> list[Strike]:
+) -> list[Injection]:
     """In the order of time; `names` are the devices'.
 
     `faults`: "none", "slow" (the database answers late), "links" (the devices' and the
-    database's), "all" (processes and Redis too), or a kind of SEVERAL_STRIKES, alone.
+    database's), "all" (processes and Redis too), or a kind of INJECTIONS_OF_SEVERAL, alone.
     """
-    found: list[Strike] = []
+    found: list[Injection] = []
     if faults == "slow":
-        found += [Strike(0.0, "delay", "database", seconds, node) for node in range(nodes)]
+        found += [Injection(0.0, "delay", "database", seconds, node) for node in range(nodes)]
     if faults in ("links", "all"):
         found += _device_links(rng, seconds, names)
         found += _database_links(rng, seconds, nodes)
     if faults == "all" and nodes == 1:
         found += _one_after_another(rng, seconds)
     elif faults == "all":
-        found += _single_and_in_pairs(rng, seconds, nodes, tuple(SEVERAL_STRIKES))
-    elif faults in SEVERAL_STRIKES:
+        found += _single_and_in_pairs(rng, seconds, nodes, tuple(INJECTIONS_OF_SEVERAL))
+    elif faults in INJECTIONS_OF_SEVERAL:
         found += _single_and_in_pairs(rng, seconds, nodes, (faults,))
-    return sorted(found, key=lambda strike: strike.at)
+    return sorted(found, key=lambda injection: injection.at)
 
 
-def _device_links(rng: random.Random, seconds: float, names: Sequence[str]) -> Iterator[Strike]:
+def _device_links(rng: random.Random, seconds: float, names: Sequence[str]) -> Iterator[Injection]:
     at = 0.0
     while (at := at + rng.expovariate(len(names) / 8.0)) < seconds - 1.0:
-        yield Strike(round(at, 3), _choose(rng, LINK_STRIKES), rng.choice(names),
+        yield Injection(round(at, 3), _choose(rng, LINK_INJECTIONS), rng.choice(names),
                      round(rng.uniform(0.1, 3.0), 3))  # fmt: skip
 
 
-def _database_links(rng: random.Random, seconds: float, nodes: int) -> Iterator[Strike]:
+def _database_links(rng: random.Random, seconds: float, nodes: int) -> Iterator[Injection]:
     at = 0.0
     while (at := at + rng.uniform(1.0, 5.0)) < seconds - 1.0:
-        kind = _choose(rng, DATABASE_STRIKES)
+        kind = _choose(rng, DATABASE_INJECTIONS)
         lasting = round(rng.uniform(0.05, 1.5), 3)
         node = rng.randrange(nodes) if nodes > 1 else 0
-        yield Strike(round(at, 3), kind, "database", lasting, node)
+        yield Injection(round(at, 3), kind, "database", lasting, node)
 
 
-def _one_after_another(rng: random.Random, seconds: float) -> Iterator[Strike]:
-    at, number = rng.uniform(1.5, 4.0), rng.randrange(len(HEAVY_STRIKES))
+def _one_after_another(rng: random.Random, seconds: float) -> Iterator[Injection]:
+    at, number = rng.uniform(1.5, 4.0), rng.randrange(len(PROCESS_INJECTIONS))
     while at < seconds - 1.0:
-        kind = HEAVY_STRIKES[number % len(HEAVY_STRIKES)]
-        yield Strike(round(at, 3), kind, "process", round(rng.uniform(0.0, 1.5), 3))
+        kind = PROCESS_INJECTIONS[number % len(PROCESS_INJECTIONS)]
+        yield Injection(round(at, 3), kind, "process", round(rng.uniform(0.0, 1.5), 3))
         number += 1
         at += rng.uniform(4.0, 8.0)
 
 
 def _single_and_in_pairs(
     rng: random.Random, seconds: float, nodes: int, kinds: Sequence[str]
-) -> Iterator[Strike]:
+) -> Iterator[Injection]:
     """Each kind once before any comes again; half of the times one soon after another."""
     left: list[str] = []
     at = rng.uniform(0.8, 2.0)
@@ -109,10 +109,10 @@ def _single_and_in_pairs(
         for _ in range(rng.choice((1, 2))):
             left = left or rng.sample(kinds, len(kinds))
             kind = left.pop()
-            target, least, most = SEVERAL_STRIKES[kind]
+            target, least, most = INJECTIONS_OF_SEVERAL[kind]
             lasting = round(rng.uniform(least, most), 3)
             later = rng.uniform(0.0, 1.0)
-            yield Strike(round(at + later, 3), kind, target, lasting, rng.randrange(nodes))
+            yield Injection(round(at + later, 3), kind, target, lasting, rng.randrange(nodes))
         at += rng.uniform(3.5, 7.0)
 
 
