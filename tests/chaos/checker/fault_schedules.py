@@ -1,4 +1,4 @@
-"""What breaks when: the schedule of a plan."""
+"""The fault schedule of a plan: what breaks when."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What schedule processes: each kind of injection is a method of its name."""
+"""Injections into processes: each kind is a method of its name."""
 
 import asyncio
 import random

@@ -55,7 +55,7 @@ class Nemesis:
             self._history.complain(0, str(error))
 
     async def heal(self) -> None:
-        """End all schedule; afterwards every process runs and every link passes."""
+        """End all injections; afterwards every process runs and every link passes."""
         self._injections.is_over = True
         if self._tasks:
             await asyncio.wait(list(self._tasks))

@@ -17,7 +17,7 @@ def sends(history: History, outcome: Outcome) -> int:
 
 
 def describe(result: Result) -> str:
-    """Everything about one run: the operations by outcome, the schedule, the violations."""
+    """Everything about one run: the operations by outcome, the injections, the violations."""
     history = result.history
     lines = [
         f"seed {result.plan.seed}, plan {result.plan.fingerprint()}, "
@@ -57,7 +57,7 @@ def _quantile(times: Sequence[float], share: float) -> float:
 
 
 HEAD = (
-    "seed", "plan", "nodes", "acknowledged", "refused", "unknown", "schedule", "server starts",
+    "seed", "plan", "nodes", "acknowledged", "refused", "unknown", "injections", "server starts",
     "healed in", "lost", "doubled", "out of order", "leaked", "other",
 )  # fmt: skip
 

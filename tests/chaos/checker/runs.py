@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,17 +206,20 @@ class Run:
             self.healing = time.monotonic() - began
 
     async def _act_in_turn(self) -> None:
-        """Step by step; what breaks in a step is broken until all of it is done."""
+        """Step by step; what breaks in a step is broken until all of it is done.
+
+        Where nothing gets done any more it ends early: `finish` then says so.
+        """
         plan = self.plan
-        for number in sorted({action.at for action in plan.actions}):
-            async with AsyncExitStack() as stack:
-                for injection in plan.schedule:
-                    if injection.at == number:
-                        await stack.enter_async_context(self.nemesis.inject(injection))
-                        stack.push_async_callback(asyncio.sleep, injection.seconds)
-                await self.workload.do_together(
-                    [each for each in plan.actions if each.at == number]
-                )
+        with suppress(TimeoutError):
+            for number in sorted({action.at for action in plan.actions}):
+                together = [action for action in plan.actions if action.at == number]
+                async with AsyncExitStack() as stack:
+                    for injection in plan.schedule:
+                        if injection.at == number:
+                            await stack.enter_async_context(self.nemesis.inject(injection))
+                            stack.push_async_callback(asyncio.sleep, injection.seconds)
+                    await self.workload.do_together(together, PATIENCE)
 
     def _let_newcomers_in(self) -> None:
         """Everybody takes out a new device, which has to get all of it from `sync`."""

@@ -27,6 +27,7 @@ TOGETHER = (
 ALONE = [(name,) for name in FAULTS if not any(name in names for names in TOGETHER)]
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("names", [*TOGETHER, *ALONE], ids="+".join)
 async def test_planted_faults_are_found(
     names: Sequence[str], databases: Databases, tmp_path: Path

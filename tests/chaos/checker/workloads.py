@@ -63,17 +63,23 @@ class Workload:
             delay = began + action.at - loop.time()
             if delay > 0:
                 await asyncio.sleep(delay)
-            task = asyncio.create_task(self._attempt(action))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(action)
             if delay <= 0:
                 await asyncio.sleep(0)
 
-    async def do_together(self, actions: Iterable[Action]) -> None:
-        """All at once; until all is done, and everybody who is there has heard of it."""
-        await asyncio.gather(*(self._attempt(action) for action in actions))
-        while any(len(device.outbox) for device in self._devices.values()):  # noqa: ASYNC110
-            await asyncio.sleep(TICK)
+    def _begin(self, action: Action) -> None:
+        task = asyncio.create_task(self._attempt(action))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def do_together(self, actions: Iterable[Action], patience: float) -> None:
+        """All at once; until all is done, and everybody who is there has heard of it.
+
+        Raises TimeoutError as `finish` does.
+        """
+        for action in actions:
+            self._begin(action)
+        await self._until_done(patience)
         give_up_at = time.monotonic() + HEARD
         while time.monotonic() < give_up_at and not self._have_heard():  # noqa: ASYNC110
             await asyncio.sleep(TICK)
@@ -95,10 +101,13 @@ class Workload:
         self._operations.is_over = True
         for device in self._devices.values():
             device.come_back()
+        await self._until_done(patience)
+
+    async def _until_done(self, patience: float) -> None:
         loop = asyncio.get_running_loop()
         left, since = self._left(), loop.time()
         while left:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(TICK)
             if (now_left := self._left()) != left:
                 left, since = now_left, loop.time()
             elif loop.time() - since > patience:

@@ -99,7 +99,7 @@ def keys_in_memory() -> None:
         if draft.client_msg_id is None:
             return await sending
         key = (principal.user_id, conversation_id, draft.client_msg_id)
-        if key in seen:
+        if key in seen and not has_failed(seen[key][1]):
             sending.close()
         else:
             seen[key] = draft, asyncio.ensure_future(sending)
@@ -107,6 +107,9 @@ def keys_in_memory() -> None:
         if first != draft:
             raise IdempotencyConflict
         return await asyncio.shield(task)
+
+    def has_failed(sent: asyncio.Task[Sent]) -> bool:
+        return sent.done() and (sent.cancelled() or sent.exception() is not None)
 
     patch(MessageService, "send", send_once)
 
