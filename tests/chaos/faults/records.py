@@ -71,7 +71,8 @@ def record(number: int, fault: str, overlapping: Sized, *figures: Figure) -> Non
             file.write(json.dumps(asdict(found)) + "\n")
         assert found.sends >= ENOUGH, f"only {found.sends} sends were under way"
     print(found.row())
-    assert [str(figure) for figure in figures if not figure.is_kept] == []
+    broken = [str(figure) for figure in figures if not figure.is_kept]
+    assert not broken, broken
 
 
 async def linger(seconds: float) -> None:
