@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.chaos.checker.histories import History, Outcome, Violation, Write
+from tests.chaos.checker.oracle import MessageRow, Oracle
 from tests.chaos.checker.replicas import Chat, Replica
-from tests.chaos.checker.truth import MessageRow, Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,11 @@ class Holder:
     replica: Replica
 
 
-def check_stored(history: History, truth: Truth) -> Iterator[Violation]:
+def check_stored(history: History, oracle: Oracle) -> Iterator[Violation]:
     """1: acknowledged ⊆ stored ⊆ acknowledged ∪ unknown."""
     by_text: dict[str, list[MessageRow]] = defaultdict(list)
-    for message in truth.all_messages():
-        for text in {message.content, *truth.replaced.get(message.id, ())}:
+    for message in oracle.all_messages():
+        for text in {message.content, *oracle.replaced.get(message.id, ())}:
             by_text[text].append(message)
     for write in history.writes:
         yield from _check_write(write, by_text.get(write.text, []))
@@ -56,9 +56,9 @@ def _check_write(write: Write, found: Sequence[MessageRow]) -> Iterator[Violatio
             yield _of(1, f"{label} is stored elsewhere, or as another's", message, write.device)
 
 
-def check_deletes(history: History, truth: Truth) -> Iterator[Violation]:
+def check_deletes(history: History, oracle: Oracle) -> Iterator[Violation]:
     """1, for deletes: acknowledged ⊆ deleted ⊆ acknowledged ∪ unknown; no text is left."""
-    for message in truth.all_messages():
+    for message in oracle.all_messages():
         outcomes = history.deletes.get(message.id, set())
         if Outcome.ACKNOWLEDGED in outcomes and not message.is_deleted:
             yield _of(1, "a delete was acknowledged, but the message is there", message)
@@ -68,23 +68,23 @@ def check_deletes(history: History, truth: Truth) -> Iterator[Violation]:
             yield _of(1, "a deleted message still has its text", message)
 
 
-def check_keys(truth: Truth) -> Iterator[Violation]:
+def check_keys(oracle: Oracle) -> Iterator[Violation]:
     """2: one row for each (conversation, sender, client_msg_id), and for each text."""
-    messages = truth.all_messages()
+    messages = oracle.all_messages()
     keys = Counter((m.chat, m.sender, m.key) for m in messages if m.key)
-    texts = Counter(next(iter(truth.replaced.get(m.id, ())), m.content) for m in messages)
+    texts = Counter(next(iter(oracle.replaced.get(m.id, ())), m.content) for m in messages)
     for message in messages:
         if keys[message.chat, message.sender, message.key] > 1:
             yield _of(2, f"client_msg_id {message.key} has more than one row", message)
-        first = next(iter(truth.replaced.get(message.id, ())), message.content)
+        first = next(iter(oracle.replaced.get(message.id, ())), message.content)
         if first and texts[first] > 1:
             yield _of(2, f"{first[:60]!r} is stored {texts[first]} times", message)
 
 
-def check_numbers(truth: Truth) -> Iterator[Violation]:
+def check_numbers(oracle: Oracle) -> Iterator[Violation]:
     """3, in the database: seq is 1 … n, and created_at and rev go along."""
-    for chat in truth.chats.values():
-        messages = truth.messages[chat.id]
+    for chat in oracle.chats.values():
+        messages = oracle.messages[chat.id]
         seqs = [message.seq for message in messages]
         if seqs != list(range(1, chat.last_seq + 1)):
             yield Violation(3, f"last_seq is {chat.last_seq}, the numbers are {_short(seqs)}",
@@ -93,20 +93,20 @@ def check_numbers(truth: Truth) -> Iterator[Violation]:
             if after.created_at <= before.created_at:
                 yield _of(3, f"created_at does not rise from seq {before.seq}", after)
         revs = [message.rev for message in messages]
-        revs += [receipt.rev for receipt in truth.receipts if receipt.chat == chat.id]
+        revs += [receipt.rev for receipt in oracle.receipts if receipt.chat == chat.id]
         if max(revs, default=0) > chat.rev:
             yield Violation(3, f"rev is {chat.rev}, but a change has {max(revs)}", chat.id)
         if len({m.rev for m in messages}) < len(messages):
             yield Violation(3, "two messages have one rev", chat.id)
 
 
-def check_logs(holders: Sequence[Holder], truth: Truth) -> Iterator[Violation]:
+def check_logs(holders: Sequence[Holder], oracle: Oracle) -> Iterator[Violation]:
     """3, on the devices: each applied every message once, in the order of the numbers."""
     for holder in holders:
-        for row in truth.chats.values():
+        for row in oracle.chats.values():
             if holder.user not in row.people:
                 continue
-            stored = [(message.seq, message.id) for message in truth.messages[row.id]]
+            stored = [(message.seq, message.id) for message in oracle.messages[row.id]]
             chat = holder.replica.chats.get(row.id)
             applied = chat.log if chat else []
             if applied != stored:
@@ -136,10 +136,10 @@ def check_real_time(history: History) -> Iterator[Violation]:
                 yield Violation(4, what, chat_id, write.device)
 
 
-def check_cursors(history: History, truth: Truth) -> Iterator[Violation]:
+def check_cursors(history: History, oracle: Oracle) -> Iterator[Violation]:
     """7: 0 ≤ read ≤ delivered ≤ last_seq, never back, and never without a device's word."""
-    for (chat_id, user), row in truth.participants.items():
-        last = truth.chats[chat_id].last_seq
+    for (chat_id, user), row in oracle.participants.items():
+        last = oracle.chats[chat_id].last_seq
         if not 0 <= row.read_seq <= row.delivered_seq <= last:
             yield Violation(
                 7, f"read {row.read_seq}, delivered {row.delivered_seq}, last {last}", chat_id
@@ -155,7 +155,7 @@ def check_cursors(history: History, truth: Truth) -> Iterator[Violation]:
             if stored < acknowledged:
                 what = f"{kind} {acknowledged} of {user} was acknowledged, but is {stored}"
                 yield Violation(7, what, chat_id)
-    for before, after in pairwise(truth.receipts):
+    for before, after in pairwise(oracle.receipts):
         same = (before.chat, before.user, before.kind) == (after.chat, after.user, after.kind)
         if same and after.seq <= before.seq:
             what = f"{after.kind} of {after.user} went from {before.seq} back to {after.seq}"

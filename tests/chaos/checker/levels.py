@@ -8,8 +8,8 @@ from tests.chaos.checker import invariants, views
 from tests.chaos.checker.devices import Device
 from tests.chaos.checker.histories import History, Violation
 from tests.chaos.checker.invariants import Holder
+from tests.chaos.checker.oracle import Oracle, read_oracle
 from tests.chaos.checker.sessions import Lost
-from tests.chaos.checker.truth import Truth, read_truth
 
 LIVE_TIMEOUT = 15.0
 BRIEF_LIVE_TIMEOUT = 1.0
@@ -46,12 +46,12 @@ class Levels:
         deadline = time.monotonic() + limit
         before: list[Violation] = []
         while time.monotonic() < deadline:
-            truth = await read_truth(self._database_url)
+            oracle = await read_oracle(self._database_url)
             found = [
-                *invariants.check_logs(holders, truth),
-                *views.check_told(holders, truth),
+                *invariants.check_logs(holders, oracle),
+                *views.check_told(holders, oracle),
             ]
-            if not found and all(_is_level(holder, truth) for holder in holders):
+            if not found and all(_is_level(holder, oracle) for holder in holders):
                 break
             if self._is_brief and found != before:
                 before, deadline = found, time.monotonic() + limit
@@ -69,13 +69,13 @@ class Levels:
         """After faults, whoever hears is led to what it was not told, without asking by itself."""
         limit = BRIEF_FOUND_TIMEOUT if self._is_brief else FOUND_TIMEOUT
         deadline = time.monotonic() + limit
-        while found := list(self._check_found(await read_truth(self._database_url))):
+        while found := list(self._check_found(await read_oracle(self._database_url))):
             if time.monotonic() > deadline:
                 self._history.complain_of(found)
                 return
             await asyncio.sleep(0.2)
 
-    def _check_found(self, truth: Truth) -> Iterator[Violation]:
+    def _check_found(self, oracle: Oracle) -> Iterator[Violation]:
         for holder in self.holders():
             device = self._devices[holder.name]
             if not device.spec.hears:
@@ -83,7 +83,7 @@ class Levels:
             if not device.doors.is_connected or not device.is_synced:
                 yield Violation(0, f"not in sync again: {device.condition()}", device=holder.name)
                 continue
-            for row in truth.chats.values():
+            for row in oracle.chats.values():
                 chat = holder.replica.chats.get(row.id)
                 rev = chat.rev if chat else 0
                 if holder.user in row.people and rev < row.rev:
@@ -97,17 +97,17 @@ class Levels:
         while True:
             try:
                 await asyncio.gather(*(device.sync() for device in self._devices.values()))
-                truth = await read_truth(self._database_url)
-                is_level = all(_is_level(holder, truth) for holder in self.holders())
-                if is_level and truth == await self._settled():
+                oracle = await read_oracle(self._database_url)
+                is_level = all(_is_level(holder, oracle) for holder in self.holders())
+                if is_level and oracle == await self._settled():
                     return
             except Lost:
                 pass
             await asyncio.sleep(0.1)
 
-    async def _settled(self) -> Truth:
+    async def _settled(self) -> Oracle:
         await asyncio.sleep(0.15)
-        return await read_truth(self._database_url)
+        return await read_oracle(self._database_url)
 
     def disconnected(self) -> list[str]:
         return [
@@ -117,7 +117,7 @@ class Levels:
         ]
 
 
-def _is_level(holder: Holder, truth: Truth) -> bool:
+def _is_level(holder: Holder, oracle: Oracle) -> bool:
     """One that is gone, which is complained of elsewhere, has nothing more to bring."""
-    held = (chat for chat in holder.replica.chats.values() if chat.id in truth.chats)
-    return all(chat.rev >= truth.chats[chat.id].rev for chat in held)
+    held = (chat for chat in holder.replica.chats.values() if chat.id in oracle.chats)
+    return all(chat.rev >= oracle.chats[chat.id].rev for chat in held)

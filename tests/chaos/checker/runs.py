@@ -21,13 +21,13 @@ from tests.chaos.checker.histories import History, Violation
 from tests.chaos.checker.levels import Levels
 from tests.chaos.checker.measures import add_people, measure, people_http, warm_up, was_deaf
 from tests.chaos.checker.nemesis import Nemesis
+from tests.chaos.checker.oracle import read_oracle
 from tests.chaos.checker.plans import BY_BALANCER, TOKEN_TTL, DeviceSpec, Person, Plan
 from tests.chaos.checker.presences import Presences
 from tests.chaos.checker.replicas import Fetched
 from tests.chaos.checker.servers import SECRET, ServerFailed
 from tests.chaos.checker.sessions import Lost
 from tests.chaos.checker.site import Site, running_site
-from tests.chaos.checker.truth import read_truth
 from tests.chaos.checker.views import Fresh, Resources
 from tests.chaos.checker.watches import Watch
 from tests.chaos.checker.workloads import Workload
@@ -247,24 +247,24 @@ class Run:
 
     async def judge(self) -> None:
         """Hold the database and the devices against the promise."""
-        truth, holders, history = (
-            await read_truth(self.site.database_url),
+        oracle, holders, history = (
+            await read_oracle(self.site.database_url),
             self.levels.holders(),
             self.history,
         )
         fresh = {str(person.id): await self._fetch(person) for person in self.plan.people}
         for found in (
-            invariants.check_stored(history, truth),
-            invariants.check_deletes(history, truth),
-            invariants.check_keys(truth),
-            invariants.check_numbers(truth),
-            invariants.check_logs(holders, truth),
+            invariants.check_stored(history, oracle),
+            invariants.check_deletes(history, oracle),
+            invariants.check_keys(oracle),
+            invariants.check_numbers(oracle),
+            invariants.check_logs(holders, oracle),
             invariants.check_real_time(history),
-            invariants.check_cursors(history, truth),
-            views.check_unread(holders, fresh, truth),
+            invariants.check_cursors(history, oracle),
+            views.check_unread(holders, fresh, oracle),
             views.check_views(holders, fresh),
-            views.check_fetched(fresh, truth),
-            views.check_archived(history, truth),
+            views.check_fetched(fresh, oracle),
+            views.check_archived(history, oracle),
         ):
             self.history.complain_of(found)
 

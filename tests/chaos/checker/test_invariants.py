@@ -11,8 +11,14 @@ import pytest
 from tests.chaos.checker import invariants, views
 from tests.chaos.checker.histories import Archive, History, Outcome, Violation, Write
 from tests.chaos.checker.invariants import Holder
+from tests.chaos.checker.oracle import (
+    ConversationRow,
+    MessageRow,
+    Oracle,
+    ParticipantRow,
+    ReceiptRow,
+)
 from tests.chaos.checker.replicas import Fetched, Replica
-from tests.chaos.checker.truth import ConversationRow, MessageRow, ParticipantRow, ReceiptRow, Truth
 from tests.chaos.checker.views import Fresh, Resources
 
 CHAT = "chat"
@@ -36,10 +42,10 @@ def message(seq: int, sender: str = TENANT, **parts: Any) -> MessageRow:
     return replace(row, **parts)
 
 
-def truth(*messages: MessageRow, **parts: Any) -> Truth:
+def oracle(*messages: MessageRow, **parts: Any) -> Oracle:
     """One conversation with these messages, of which the landlord has read nothing."""
     rows = messages or (message(1), message(2))
-    found = Truth(
+    found = Oracle(
         chats={CHAT: ConversationRow(CHAT, TENANT, LANDLORD, len(rows), len(rows))},
         messages={CHAT: rows},
         replaced={},
@@ -86,7 +92,7 @@ def wire(row: MessageRow) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def view(stored: Truth, viewer: str, **parts: Any) -> dict[str, Any]:
+def view(stored: Oracle, viewer: str, **parts: Any) -> dict[str, Any]:
     """A conversation as its viewer gets it."""
     row, (peer,) = stored.chats[CHAT], {TENANT, LANDLORD} - {viewer}
     last = stored.messages[CHAT][-1]
@@ -102,13 +108,13 @@ def view(stored: Truth, viewer: str, **parts: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def fetched(stored: Truth, viewer: str, **parts: Any) -> Fresh:
+def fetched(stored: Oracle, viewer: str, **parts: Any) -> Fresh:
     messages = [wire(row) for row in stored.messages[CHAT]]
     total = stored.totals[viewer]
     return Fresh({CHAT: Fetched(view(stored, viewer, **parts), messages)}, total)
 
 
-def holder(stored: Truth, viewer: str = LANDLORD) -> Holder:
+def holder(stored: Oracle, viewer: str = LANDLORD) -> Holder:
     """A device that holds all of it."""
 
     def complain(invariant: int, what: str, chat_id: str) -> None:
@@ -128,44 +134,44 @@ def found(violations: Iterable[Violation]) -> set[int]:
 
 
 def test_what_was_acknowledged_and_is_stored_is_right() -> None:
-    assert not found(invariants.check_stored(history(), truth()))
+    assert not found(invariants.check_stored(history(), oracle()))
 
 
 def test_an_acknowledged_send_that_is_not_stored_is_seen() -> None:
-    assert found(invariants.check_stored(history(write(1), write(2), write(3)), truth())) == {1}
+    assert found(invariants.check_stored(history(write(1), write(2), write(3)), oracle())) == {1}
 
 
 def test_a_refused_send_that_is_stored_is_seen() -> None:
     refused = write(2, outcome=Outcome.REFUSED, code="invalid_payload")
-    assert found(invariants.check_stored(history(write(1), refused), truth())) == {1}
+    assert found(invariants.check_stored(history(write(1), refused), oracle())) == {1}
 
 
 def test_an_unknown_send_may_be_stored_or_not() -> None:
     unknown = [write(n, outcome=Outcome.UNKNOWN, message_id="", seq=0) for n in (2, 3)]
-    assert not found(invariants.check_stored(history(write(1), *unknown), truth()))
+    assert not found(invariants.check_stored(history(write(1), *unknown), oracle()))
 
 
 def test_a_message_that_nobody_wrote_is_seen() -> None:
-    assert found(invariants.check_stored(history(write(1)), truth())) == {1}
+    assert found(invariants.check_stored(history(write(1)), oracle())) == {1}
 
 
 def test_a_message_stored_with_another_number_than_acknowledged_is_seen() -> None:
     swapped = history(write(1, seq=2), write(2))
-    assert found(invariants.check_stored(swapped, truth())) == {1}
+    assert found(invariants.check_stored(swapped, oracle())) == {1}
 
 
 def test_a_message_stored_as_another_senders_is_seen() -> None:
-    stored = truth(message(1), message(2, sender=LANDLORD))
+    stored = oracle(message(1), message(2, sender=LANDLORD))
     assert found(invariants.check_stored(history(), stored)) == {1}
 
 
 def test_an_acknowledged_edit_that_is_nowhere_is_seen() -> None:
     edit = write(1, kind="edit", text="changed", target="id1")
-    assert found(invariants.check_stored(history(write(1), write(2), edit), truth())) == {1}
+    assert found(invariants.check_stored(history(write(1), write(2), edit), oracle())) == {1}
 
 
 def test_an_edit_that_a_later_one_replaced_is_found() -> None:
-    stored = truth(message(1, content="third"), message(2), replaced={"id1": ["text 1", "second"]})
+    stored = oracle(message(1, content="third"), message(2), replaced={"id1": ["text 1", "second"]})
     edits = [write(1, kind="edit", text=text, target="id1") for text in ("second", "third")]
     assert not found(invariants.check_stored(history(write(1), write(2), *edits), stored))
 
@@ -173,11 +179,11 @@ def test_an_edit_that_a_later_one_replaced_is_found() -> None:
 def test_a_delete_that_was_acknowledged_but_did_nothing_is_seen() -> None:
     done = history()
     done.deletes["id1"].add(Outcome.ACKNOWLEDGED)
-    assert found(invariants.check_deletes(done, truth())) == {1}
+    assert found(invariants.check_deletes(done, oracle())) == {1}
 
 
 def test_a_delete_by_nobody_and_a_text_that_survived_it_are_seen() -> None:
-    stored = truth(message(1, is_deleted=True), message(2))
+    stored = oracle(message(1, is_deleted=True), message(2))
     assert len(list(invariants.check_deletes(history(), stored))) == 2
 
 
@@ -185,13 +191,13 @@ def test_a_delete_by_nobody_and_a_text_that_survived_it_are_seen() -> None:
 
 
 def test_two_rows_of_one_key_are_seen() -> None:
-    assert found(invariants.check_keys(truth(message(1), message(2, key="key1")))) == {2}
+    assert found(invariants.check_keys(oracle(message(1), message(2, key="key1")))) == {2}
 
 
 def test_a_text_that_is_stored_twice_is_seen_even_without_a_key() -> None:
-    stored = truth(message(1, key=""), message(2, key="", content="text 1"))
+    stored = oracle(message(1, key=""), message(2, key="", content="text 1"))
     assert found(invariants.check_keys(stored)) == {2}
-    assert not found(invariants.check_keys(truth()))
+    assert not found(invariants.check_keys(oracle()))
 
 
 def test_a_repeated_send_with_another_answer_is_seen() -> None:
@@ -215,20 +221,20 @@ def test_a_repeated_send_with_another_answer_is_seen() -> None:
     ids=["gap", "double", "time", "rev twice", "rev beyond"],
 )
 def test_bad_numbers_are_seen(messages: tuple[MessageRow, ...]) -> None:
-    assert found(invariants.check_numbers(truth(*messages))) == {3}
-    assert not found(invariants.check_numbers(truth()))
+    assert found(invariants.check_numbers(oracle(*messages))) == {3}
+    assert not found(invariants.check_numbers(oracle()))
 
 
 def test_a_device_that_misses_a_message_is_seen() -> None:
-    device = holder(truth(message(1)))
-    assert found(invariants.check_logs([device], truth())) == {3}
-    assert not found(invariants.check_logs([holder(truth())], truth()))
+    device = holder(oracle(message(1)))
+    assert found(invariants.check_logs([device], oracle())) == {3}
+    assert not found(invariants.check_logs([holder(oracle())], oracle()))
 
 
 def test_a_device_that_applied_in_another_order_is_seen() -> None:
-    device = holder(truth())
+    device = holder(oracle())
     device.replica.chats[CHAT].log.reverse()
-    assert found(invariants.check_logs([device], truth())) == {3}
+    assert found(invariants.check_logs([device], oracle())) == {3}
 
 
 # 4: in real-time order
@@ -270,7 +276,7 @@ def test_a_text_or_a_token_in_the_log_is_seen() -> None:
 
 
 def test_a_list_with_somebody_elses_conversation_is_seen() -> None:
-    stored = truth()
+    stored = oracle()
     stranger = str(UUID(int=3))
     assert found(views.check_fetched({stranger: fetched(stored, TENANT)}, stored)) == {5}
 
@@ -279,37 +285,37 @@ def test_a_list_with_somebody_elses_conversation_is_seen() -> None:
 
 
 def test_a_count_that_is_no_recount_is_seen() -> None:
-    wrong = dict(truth().participants)
+    wrong = dict(oracle().participants)
     wrong[CHAT, LANDLORD] = ParticipantRow(0, 0, 1)
-    stored = truth(participants=wrong)
+    stored = oracle(participants=wrong)
     assert found(views.check_unread([], {}, stored)) == {6}
-    assert not found(views.check_unread([holder(truth())], {}, truth()))
+    assert not found(views.check_unread([holder(oracle())], {}, oracle()))
 
 
 def test_a_deleted_message_counts_no_more() -> None:
-    stored = truth(message(1, is_deleted=True, content=""), message(2))
+    stored = oracle(message(1, is_deleted=True, content=""), message(2))
     assert found(views.check_unread([], {}, stored)) == {6}
 
 
 def test_a_count_that_a_device_or_a_fetch_has_otherwise_is_seen() -> None:
-    device = holder(truth())
+    device = holder(oracle())
     device.replica.chats[CHAT].told_unread = 7
-    assert found(views.check_unread([device], {}, truth())) == {6}
-    answer = {LANDLORD: fetched(truth(), LANDLORD, unread_count=9)}
-    assert found(views.check_unread([], answer, truth())) == {6}
+    assert found(views.check_unread([device], {}, oracle())) == {6}
+    answer = {LANDLORD: fetched(oracle(), LANDLORD, unread_count=9)}
+    assert found(views.check_unread([], answer, oracle())) == {6}
 
 
 def test_a_total_that_is_no_sum_is_seen() -> None:
-    assert found(views.check_unread([], {}, truth(totals={LANDLORD: 5}))) == {6}
+    assert found(views.check_unread([], {}, oracle(totals={LANDLORD: 5}))) == {6}
 
 
 # 7: receipts
 
 
-def cursors(delivered: int, read: int) -> Truth:
-    rows = dict(truth().participants)
+def cursors(delivered: int, read: int) -> Oracle:
+    rows = dict(oracle().participants)
     rows[CHAT, LANDLORD] = ParticipantRow(delivered, read, 0)
-    return truth(participants=rows)
+    return oracle(participants=rows)
 
 
 def test_delivered_without_a_devices_word_is_seen() -> None:
@@ -342,7 +348,7 @@ def test_cursors_out_of_order_are_seen(place: tuple[int, int]) -> None:
 
 def test_a_receipt_that_goes_back_is_seen() -> None:
     log = [ReceiptRow(CHAT, LANDLORD, "delivered", seq, rev) for seq, rev in ((2, 3), (1, 4))]
-    assert found(invariants.check_cursors(history(), truth(receipts=log))) == {7}
+    assert found(invariants.check_cursors(history(), oracle(receipts=log))) == {7}
 
 
 # 9: as a fresh fetch
@@ -354,27 +360,27 @@ def test_a_receipt_that_goes_back_is_seen() -> None:
     ids=str,
 )
 def test_a_device_that_differs_from_a_fresh_fetch_is_seen(difference: dict[str, Any]) -> None:
-    device, stored = holder(truth()), truth()
+    device, stored = holder(oracle()), oracle()
     assert not found(views.check_views([device], {LANDLORD: fetched(stored, LANDLORD)}))
     answer = fetched(stored, LANDLORD, **difference)
     assert found(views.check_views([device], {LANDLORD: answer})) == {9}
 
 
 def test_a_text_that_differs_and_a_conversation_that_is_missing_are_seen() -> None:
-    changed = fetched(truth(message(1), message(2, content="changed")), LANDLORD)
-    assert found(views.check_views([holder(truth())], {LANDLORD: changed})) == {9}
-    assert found(views.check_views([holder(truth())], {LANDLORD: Fresh({}, 0)})) == {9}
+    changed = fetched(oracle(message(1), message(2, content="changed")), LANDLORD)
+    assert found(views.check_views([holder(oracle())], {LANDLORD: changed})) == {9}
+    assert found(views.check_views([holder(oracle())], {LANDLORD: Fresh({}, 0)})) == {9}
 
 
 def test_a_fetch_that_is_not_what_is_stored_is_seen() -> None:
-    answer = {TENANT: fetched(truth(message(1)), TENANT)}
-    assert found(views.check_fetched(answer, truth())) == {9}
-    assert not found(views.check_fetched({TENANT: fetched(truth(), TENANT)}, truth()))
+    answer = {TENANT: fetched(oracle(message(1)), TENANT)}
+    assert found(views.check_fetched(answer, oracle())) == {9}
+    assert not found(views.check_fetched({TENANT: fetched(oracle(), TENANT)}, oracle()))
 
 
-def archived(by_owner: bool) -> Truth:
-    row = truth().chats[CHAT]
-    return truth(chats={CHAT: replace(row, archived=(False, by_owner))})
+def archived(by_owner: bool) -> Oracle:
+    row = oracle().chats[CHAT]
+    return oracle(chats={CHAT: replace(row, archived=(False, by_owner))})
 
 
 def test_a_conversation_that_a_message_does_not_bring_back_is_seen() -> None:
@@ -392,12 +398,12 @@ def test_an_archiving_that_is_lost_is_seen() -> None:
 
 
 def test_what_the_last_event_said_and_is_not_so_is_seen() -> None:
-    device = holder(truth())
-    assert not found(views.check_told([device], truth()))
+    device = holder(oracle())
+    assert not found(views.check_told([device], oracle()))
     assert found(views.check_told([device], archived(True))) == {9}
     device.replica.chats[CHAT].told_unread = 0
     device.replica.total_unread = 0
-    assert len(list(views.check_told([device], truth()))) == 2
+    assert len(list(views.check_told([device], oracle()))) == 2
 
 
 # 10: nothing left over

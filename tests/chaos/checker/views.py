@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from tests.chaos.checker.histories import History, Outcome, Violation
 from tests.chaos.checker.invariants import Holder
+from tests.chaos.checker.oracle import Oracle
 from tests.chaos.checker.replicas import Fetched, differences
 from tests.chaos.checker.texts import MARKER
-from tests.chaos.checker.truth import Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class Fresh:
 
 
 def check_unread(
-    holders: Sequence[Holder], fresh: Mapping[str, Fresh], truth: Truth
+    holders: Sequence[Holder], fresh: Mapping[str, Fresh], oracle: Oracle
 ) -> Iterator[Violation]:
     """6: the stored count = a recount = what is answered = what a device computes."""
-    for (chat_id, user), row in truth.participants.items():
-        counts = {"stored": row.unread_count, "recounted": truth.recount(chat_id, user)}
+    for (chat_id, user), row in oracle.participants.items():
+        counts = {"stored": row.unread_count, "recounted": oracle.recount(chat_id, user)}
         if user in fresh and chat_id in fresh[user].chats:
             counts["fetched"] = fresh[user].chats[chat_id].view["unread_count"]
         for holder in holders:
@@ -34,10 +34,10 @@ def check_unread(
                     counts[f"told to {holder.name}"] = chat.told_unread
         if len(set(counts.values())) > 1:
             yield Violation(6, f"unread of {user}: {counts}", chat_id)
-    for user, total in truth.totals.items():
+    for user, total in oracle.totals.items():
         counts = {
             "stored": total,
-            "summed up": sum(row.unread_count for (_, who), row in truth.participants.items()
+            "summed up": sum(row.unread_count for (_, who), row in oracle.participants.items()
                              if who == user),
         }  # fmt: skip
         if user in fresh:
@@ -46,25 +46,25 @@ def check_unread(
             yield Violation(6, f"all unread of {user}: {counts}")
 
 
-def check_told(holders: Sequence[Holder], truth: Truth) -> Iterator[Violation]:
+def check_told(holders: Sequence[Holder], oracle: Oracle) -> Iterator[Violation]:
     """1, 6 and 9, live: what the events said last, without a sync, is how it is."""
     for holder in holders:
         for chat in holder.replica.chats.values():
-            if chat.id not in truth.chats:
+            if chat.id not in oracle.chats:
                 yield Violation(1, "its conversation is gone", chat.id, holder.name)
                 continue
-            unread = truth.participants[chat.id, holder.user].unread_count
+            unread = oracle.participants[chat.id, holder.user].unread_count
             if chat.told_unread not in (unread, None):
                 what = f"the last event said {chat.told_unread} unread, it is {unread}"
                 yield Violation(6, what, chat.id, holder.name, tuple(chat.journal)[-12:])
             # Nobody is told when the other puts it away.
             side = chat.people.index(holder.user)
-            if chat.archived[side] != truth.chats[chat.id].archived[side]:
+            if chat.archived[side] != oracle.chats[chat.id].archived[side]:
                 what = f"the events said archived {chat.archived[side]}, the opposite is stored"
                 yield Violation(9, what, chat.id, holder.name, tuple(chat.journal)[-12:])
         total = holder.replica.total_unread
-        if total is not None and total != truth.totals.get(holder.user, 0):
-            what = f"the last event said {total} unread in all, not {truth.totals[holder.user]}"
+        if total is not None and total != oracle.totals.get(holder.user, 0):
+            what = f"the last event said {total} unread in all, not {oracle.totals[holder.user]}"
             yield Violation(6, what, "", holder.name)
 
 
@@ -77,10 +77,10 @@ def check_views(holders: Sequence[Holder], fresh: Mapping[str, Fresh]) -> Iterat
             yield Violation(9, what, chat_id, holder.name, evidence)
 
 
-def check_fetched(fresh: Mapping[str, Fresh], truth: Truth) -> Iterator[Violation]:
+def check_fetched(fresh: Mapping[str, Fresh], oracle: Oracle) -> Iterator[Violation]:
     """9, of the fetch itself: REST answers what the database holds, and no more."""
     for user, everything in fresh.items():
-        own = {row.id for row in truth.chats.values() if user in row.audience}
+        own = {row.id for row in oracle.chats.values() if user in row.audience}
         if own != everything.chats.keys():
             strange = everything.chats.keys() - own
             yield Violation(
@@ -90,7 +90,7 @@ def check_fetched(fresh: Mapping[str, Fresh], truth: Truth) -> Iterator[Violatio
             )
         for chat_id in own & everything.chats.keys():
             fetched = everything.chats[chat_id]
-            stored = [(m.seq, m.id, m.content) for m in truth.messages[chat_id]]
+            stored = [(m.seq, m.id, m.content) for m in oracle.messages[chat_id]]
             answered = [(m["seq"], m["id"], m["content"]) for m in fetched.messages]
             if stored != answered:
                 yield Violation(9, f"the history of {user} is not what is stored", chat_id)
@@ -100,12 +100,12 @@ def check_fetched(fresh: Mapping[str, Fresh], truth: Truth) -> Iterator[Violatio
                 yield Violation(9, f"last_message of {user} is {last}", chat_id)
 
 
-def check_archived(history: History, truth: Truth) -> Iterator[Violation]:
+def check_archived(history: History, oracle: Oracle) -> Iterator[Violation]:
     """9: a conversation stays put away until the next message, and not longer.
 
     Judged where it is clear what came last: the last message, or the archiving.
     """
-    for row in truth.chats.values():
+    for row in oracle.chats.values():
         sends = [w for w in history.writes if w.kind == "send" and w.chat == row.id]
         stored = [write for write in sends if write.is_acknowledged]
         for user, is_archived in zip(row.people, row.archived, strict=True):

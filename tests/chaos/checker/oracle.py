@@ -57,7 +57,7 @@ class ReceiptRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class Oracle:
     """`messages` of each conversation by `seq`; `replaced` are the texts of a message that
     edits and deletes took away; `participants` by conversation and user."""
 
@@ -80,7 +80,7 @@ class Truth:
         )
 
 
-async def read_truth(database_url: str) -> Truth:
+async def read_oracle(database_url: str) -> Oracle:
     """All of it, as of one moment."""
     connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
     try:
@@ -90,7 +90,7 @@ async def read_truth(database_url: str) -> Truth:
         await connection.close()
 
 
-async def _read(connection: asyncpg.Connection) -> Truth:
+async def _read(connection: asyncpg.Connection) -> Oracle:
     chats = {
         str(row[0]): ConversationRow(
             str(row[0]), str(row[1]), str(row[2]), row[3], row[4], (row[5], row[6])
@@ -116,7 +116,7 @@ async def _read(connection: asyncpg.Connection) -> Truth:
         "SELECT message_id, content FROM chat.message_edits ORDER BY conversation_id, rev"
     ):
         replaced.setdefault(str(row[0]), []).append(row[1])
-    return Truth(
+    return Oracle(
         chats=chats,
         messages=messages,
         replaced=replaced,
