@@ -1,4 +1,4 @@
-"""A cluster for all who need no other, and a crowd of its own for each test.
+"""A cluster for all who need no other, and a load of its own for each test.
 
 They live in the package's loop, and so must the tests:
 pytestmark = pytest.mark.asyncio(loop_scope="package").
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.chaos.faults.crowd import Crowd, running_crowd
+from tests.chaos.faults.load_generator import LoadGenerator, running_load
 from tests.chaos.faults.sites import Site, running_site
 from tests.kit.postgres import Databases
 
@@ -25,6 +25,6 @@ async def site(
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def crowd(site: Site) -> AsyncIterator[Crowd]:
-    async with running_crowd(site) as running:
+async def load(site: Site) -> AsyncIterator[LoadGenerator]:
+    async with running_load(site) as running:
         yield running

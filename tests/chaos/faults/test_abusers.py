@@ -21,7 +21,7 @@ from aiohttp import ClientSession
 
 from chatserver.dev.redis import EmbeddedRedis
 from tests.chaos.faults.abusers import ACCOUNT, LINES, STRANGER, Spec, command
-from tests.chaos.faults.crowd import quantile
+from tests.chaos.faults.load_generator import quantile
 from tests.chaos.faults.measured import turns
 from tests.chaos.faults.records import Figure, is_for_table, record
 from tests.chaos.faults.sites import until

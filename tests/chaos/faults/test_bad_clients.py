@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiohttp import ClientSession
 
 from tests.chaos.faults.abusers import WEBSOCKET
-from tests.chaos.faults.crowd import Crowd, p99
+from tests.chaos.faults.load_generator import LoadGenerator, p99
 from tests.chaos.faults.records import Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import Site, running_site, timed, until
 from tests.kit.app import Person
@@ -38,7 +38,7 @@ OFFLINE = 45.0
 """Seconds after which everybody knows that somebody's network broke without a word."""
 
 CALM = 5.0
-"""Seconds for which the crowd is measured without attackers."""
+"""Seconds for which the load is measured without attackers."""
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
 CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
@@ -85,12 +85,12 @@ async def attack(
 
 
 async def test_too_much_too_slowly_or_nothing_is_refused_or_closed(
-    site: Site, crowd: Crowd
+    site: Site, load: LoadGenerator
 ) -> None:
-    person = crowd.chats[0].tenant
-    with crowd.window() as calm:
+    person = load.chats[0].tenant
+    with load.window() as calm:
         await linger(CALM)
-    with crowd.window() as window:
+    with load.window() as window:
         silent, head, body, large, endless, mute = await asyncio.gather(
             attack(site, b""),
             attack(site, HEAD, b"a"),
@@ -101,14 +101,14 @@ async def test_too_much_too_slowly_or_nothing_is_refused_or_closed(
             attack(site, WEBSOCKET),
         )
         packets = await say_too_much(site, person)
-    await crowd.settle()
+    await load.settle()
     assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in body[0])
     assert all(answer.startswith(b"HTTP/1.1 413 ") for answer in large[0])
     # A client that still writes may be cut off before it could read the answer.
     assert all(answer.startswith(b"HTTP/1.1 413 ") or not answer for answer in endless[0])
     assert all(answer.startswith(b"HTTP/1.1 101 ") and CLOSING in answer for answer in mute[0])
-    before, sends = p99(crowd.overlapping(calm)), crowd.overlapping(window)
-    assert crowd.away(window) == []
+    before, sends = p99(load.overlapping(calm)), load.overlapping(window)
+    assert load.away(window) == []
     record(
         14,
         "oversized payloads and slow requests",
@@ -141,7 +141,7 @@ async def say_too_much(site: Site, person: Person) -> float:
 
 
 async def test_who_falls_silent_is_offline_and_nobody_else_notices(
-    site: Site, crowd: Crowd
+    site: Site, load: LoadGenerator
 ) -> None:
     """Their networks break without a word, before each node and before HAProxy."""
     async with ClientSession() as http, AsyncExitStack() as stack:
@@ -161,15 +161,15 @@ async def test_who_falls_silent_is_offline_and_nobody_else_notices(
             return all([await is_online(rest, chat) for chat in chats])
 
         await until(are_online)
-        with crowd.window() as calm:
+        with load.window() as calm:
             await linger(CALM)
-        with crowd.window() as window:
+        with load.window() as window:
             for network in networks:
                 network.blackhole()
             gone = await asyncio.gather(*(until_offline(rest, chat) for chat in chats))
-    await crowd.settle()
-    before, sends = p99(crowd.overlapping(calm)), crowd.overlapping(window)
-    assert crowd.away(window) == []
+    await load.settle()
+    before, sends = p99(load.overlapping(calm)), load.overlapping(window)
+    assert load.away(window) == []
     record(
         14,
         "half-open connections",

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from tests.chaos.faults.crowd import Crowd, over_socket, p99, slowest
+from tests.chaos.faults.load_generator import LoadGenerator, over_socket, p99, slowest
 from tests.chaos.faults.records import Figure, linger, record
 from tests.chaos.faults.sites import Site, running_site, until
 from tests.kit.balancer import CARELESS, running_haproxy
@@ -47,17 +47,17 @@ async def js() -> AsyncIterator[NodeClient]:
 
 
 async def test_websockets_work_and_polling_is_told_why_it_does_not(
-    site: Site, crowd: Crowd, js: NodeClient
+    site: Site, load: LoadGenerator, js: NodeClient
 ) -> None:
-    """The crowd's people, the real client's websockets and its polls: all by that balancer."""
-    with crowd.window() as window:
+    """The load's people, the real client's websockets and its polls: all by that balancer."""
+    with load.window() as window:
         websockets = []
-        for chat in crowd.chats:
+        for chat in load.chats:
             socket = await js.connected(site.url, chat.landlord, transports=["websocket"])
-            crowd.start_lane(chat, over_socket(socket, chat))
+            load.start_sender(chat, over_socket(socket, chat))
             websockets.append(socket)
         polls = [
-            await js.open(site.url, chat.tenant, transports=["polling"]) for chat in crowd.chats
+            await js.open(site.url, chat.tenant, transports=["polling"]) for chat in load.chats
         ]
         for poll in polls:
             await poll.heard("connect_error", 3)
@@ -66,8 +66,8 @@ async def test_websockets_work_and_polling_is_told_why_it_does_not(
     for poll in polls:
         await poll.close()
     forgotten = await until(lambda: no_polls_are_left(site))
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+    await load.settle()
+    sends = load.overlapping(window)
     refusals = [refusal for poll in polls for refusal in poll.of("connect_error")]
     assert {refusal["status"] for refusal in refusals} == {400}
     assert [json.loads(refusal["text"]) for refusal in refusals] == [UNKNOWN] * len(refusals)
@@ -81,7 +81,7 @@ async def test_websockets_work_and_polling_is_told_why_it_does_not(
         Figure("polls answered 400", len(refusals), unit=""),
         Figure("their sessions gone after", forgotten, FORGOTTEN),
     )
-    assert crowd.away(window) == [], "nobody lost the connection"
+    assert load.away(window) == [], "nobody lost the connection"
     assert not any(socket.of("disconnect") for socket in websockets)
 
 

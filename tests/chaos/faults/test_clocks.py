@@ -17,7 +17,7 @@ from aiohttp import ClientSession
 
 from chatserver.auth.tokens import issue
 from chatserver.models import Role
-from tests.chaos.faults.crowd import Crowd, Send, p99
+from tests.chaos.faults.load_generator import LoadGenerator, Send, p99
 from tests.chaos.faults.records import Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import PATIENCE, Site, running_site, until
 from tests.kit.app import SECRET, Person, add_person
@@ -85,19 +85,19 @@ def overtaken(sends: Sequence[Send]) -> list[Send]:
 
 
 async def test_messages_have_the_order_in_which_they_were_sent(
-    site: Site, crowd: Crowd, rests: list[Rest]
+    site: Site, load: LoadGenerator, rests: list[Rest]
 ) -> None:
     errors = [await error_of(rest) for rest in rests]
     assert errors == pytest.approx(WRONG, abs=60)
-    with crowd.window() as window:
+    with load.window() as window:
         await linger(3)
-        await crowd.until_enough(window)
-        chat = crowd.chats[0]
+        await load.until_enough(window)
+        chat = load.chats[0]
         for sender in rests:
             for other in rests:
-                await change(chat, sender, other, crowd)
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+                await change(chat, sender, other, load)
+    await load.settle()
+    sends = load.overlapping(window)
     async with connected(site.database_url) as connection:
         rows = await connection.fetch(
             "SELECT id, created_at FROM chat.messages ORDER BY conversation_id, created_at"
@@ -114,18 +114,18 @@ async def test_messages_have_the_order_in_which_they_were_sent(
         "clocks an hour apart: people write",
         sends,
         Figure("clocks apart", max(errors) - min(errors)),
-        Figure("sends out of order", len(overtaken(crowd.sends)), 0, unit=""),
+        Figure("sends out of order", len(overtaken(load.sends)), 0, unit=""),
         Figure("p99 of the acknowledgement", p99(sends)),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("latest delivery", load.lateness(sends), HEARD),
     )
     assert min(ages) >= 0, "a message is from the future"
     assert max(ages) < 300, "a message is from the past"
 
 
-async def change(chat: Chat, sender: Rest, other: Rest, crowd: Crowd) -> None:
+async def change(chat: Chat, sender: Rest, other: Rest, load: LoadGenerator) -> None:
     """A message that one node stored is found by its id, which another one asks for."""
     send = Send(chat)
-    crowd.sends.append(send)
+    load.sends.append(send)
     sent = await sender.send(chat.tenant, chat.id, **send.parts)
     send.acknowledge({"message": sent.body, "duplicate": sent.status == 200})
     edited = await other.call("PATCH", f"messages/{send.id}", chat.tenant, {"content": "changed"})
@@ -135,12 +135,12 @@ async def change(chat: Chat, sender: Rest, other: Rest, crowd: Crowd) -> None:
 
 
 async def test_tokens_are_accepted_and_revoked_on_every_node(
-    site: Site, crowd: Crowd, rests: list[Rest]
+    site: Site, load: LoadGenerator, rests: list[Rest]
 ) -> None:
     admin = await add_person(site.database_url, Role.SERVICE)
     user = await add_person(site.database_url)
     longest = 0.0
-    with crowd.window() as window:
+    with load.window() as window:
         for rest in rests:
             assert await statuses(rests, user.token(ttl=-3600)) == [401, 401, 401]
             token = user.token()
@@ -149,36 +149,36 @@ async def test_tokens_are_accepted_and_revoked_on_every_node(
             longest = max(longest, await until_refused(rests, token))
             await asyncio.sleep(1)  # a token of the same second is refused too
             assert await statuses(rests, user.token()) == [200, 200, 200]
-    await crowd.settle()
+    await load.settle()
     record(
         10,
         "clocks an hour apart: tokens are revoked",
-        crowd.overlapping(window),
+        load.overlapping(window),
         Figure("refused by every node after", longest, REVOKED),
     )
-    assert crowd.away(window) == [], "nobody else was thrown out"
+    assert load.away(window) == [], "nobody else was thrown out"
 
 
 async def test_a_token_that_ends_soon_is_revoked_on_every_node(
-    site: Site, crowd: Crowd, rests: list[Rest]
+    site: Site, load: LoadGenerator, rests: list[Rest]
 ) -> None:
     """In ten minutes: the node ahead refuses it already, the one behind will for long not."""
     admin = await add_person(site.database_url, Role.SERVICE)
     user = await add_person(site.database_url)
     longest = 0.0
-    with crowd.window() as window:
+    with load.window() as window:
         for number, rest in enumerate(rests):
             token = issue(SECRET, user.id, user.role, 600, token_id=f"soon {number}")
             assert await statuses(rests, token) == [200, 200, 401]
             end = datetime.now(UTC) + timedelta(seconds=600)
             await revoke(rest, admin, jti=f"soon {number}", expires_at=end.isoformat())
             longest = max(longest, await until_refused(rests, token))
-        await crowd.until_enough(window)
-    await crowd.settle()
+        await load.until_enough(window)
+    await load.settle()
     record(
         10,
         "clocks an hour apart: tokens that end soon are revoked",
-        crowd.overlapping(window),
+        load.overlapping(window),
         Figure("refused by every node after", longest, REVOKED),
     )
 
@@ -246,13 +246,13 @@ async def watch(site: Site, rests: list[Rest]) -> AsyncIterator[Watch]:
 
 
 async def test_people_are_online_for_as_long_as_they_are(
-    site: Site, crowd: Crowd, rests: list[Rest], watch: Watch
+    site: Site, load: LoadGenerator, rests: list[Rest], watch: Watch
 ) -> None:
     """On the node ahead, then on the others; each time for longer than a lease."""
     states = list[bool]()
     longest = 0.0
     async with ClientSession() as http:
-        with crowd.window() as window:
+        with load.window() as window:
             for node in reversed(site.nodes if is_for_table() else site.nodes[2:]):
                 device = await Device.open(http, node.base_url, watch.user)
                 states.append(True)
@@ -264,7 +264,7 @@ async def test_people_are_online_for_as_long_as_they_are(
                 states.append(False)
                 await watch.until_told(*states)
                 longest = max(longest, time.monotonic() - began_at)
-    await crowd.settle()
+    await load.settle()
     for device in watch.devices:
         times = [datetime.fromisoformat(told["timestamp"]) for told in watch.of(device)]
         back = [before - after for before, after in pairwise(times)]
@@ -272,28 +272,30 @@ async def test_people_are_online_for_as_long_as_they_are(
     record(
         10,
         "clocks an hour apart: people come and go",
-        crowd.overlapping(window),
+        load.overlapping(window),
         Figure("offline told to all after", longest, OFFLINE),
     )
 
 
-async def test_people_of_a_killed_node_go_offline(site: Site, crowd: Crowd, watch: Watch) -> None:
+async def test_people_of_a_killed_node_go_offline(
+    site: Site, load: LoadGenerator, watch: Watch
+) -> None:
     """The one whose clock is ahead: by it their leases would end in half an hour."""
     async with ClientSession() as http:
         device = await Device.open(http, site.nodes[2].base_url, watch.user)
         await watch.until_told(True)
         remaining = Watch(watch.devices[:2], watch.user)
-        with crowd.window() as window:
+        with load.window() as window:
             site.nodes[2].kill()
             began_at = time.monotonic()
             await remaining.until_told(True, False)
             offline = time.monotonic() - began_at
         await device.close()
-    await crowd.settle()
+    await load.settle()
     await site.nodes[2].restart()
     record(
         10,
         "clocks an hour apart: the node ahead is killed",
-        crowd.overlapping(window),
+        load.overlapping(window),
         Figure("its people offline after", offline, LEASE + OFFLINE),
     )

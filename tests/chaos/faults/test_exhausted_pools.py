@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from tests.chaos.faults.crowd import Crowd, p99, slowest
+from tests.chaos.faults.load_generator import LoadGenerator, p99, slowest
 from tests.chaos.faults.records import Figure, record
 from tests.chaos.faults.sites import Site, running_site, timed
 from tests.kit.clients import Answer, Chat, Rest, open_chat
@@ -31,7 +31,7 @@ async def site(
 
 
 async def test_without_a_free_connection_requests_are_refused_and_sends_go_on(
-    site: Site, crowd: Crowd
+    site: Site, load: LoadGenerator
 ) -> None:
     async with ClientSession() as http, connected(site.database_url) as connection:
         rests = [Rest(http, node.base_url) for node in site.nodes]
@@ -39,10 +39,10 @@ async def test_without_a_free_connection_requests_are_refused_and_sends_go_on(
         sent = await rests[0].send(chat.tenant, chat.id, content="to be changed")
         await connection.execute("BEGIN")
         await connection.fetch(LOCK, chat.id)
-        # The crowd's devices have synced by then: what a device asks has its turn before
+        # The load's devices have synced by then: what a device asks has its turn before
         # what it sends next.
         await asyncio.sleep(1)
-        with crowd.window() as window:
+        with load.window() as window:
             path = f"messages/{sent.body['id']}"
             holding = [
                 asyncio.create_task(edit(rest, path, chat, f"{n}"))
@@ -52,11 +52,11 @@ async def test_without_a_free_connection_requests_are_refused_and_sends_go_on(
             await until_someone_waits(connection, len(holding))
             refused = await asyncio.gather(*(ask(rest, chat) for rest in rests * 5))
             healthy = await asyncio.gather(*(timed(rest.get("/healthz")) for rest in rests))
-            await crowd.until_enough(window)
+            await load.until_enough(window)
         await connection.execute("ROLLBACK")
         held = await asyncio.gather(*holding)
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+    await load.settle()
+    sends = load.overlapping(window)
     assert {(answer.status, answer.body["code"]) for answer, _ in refused} == {(503, "unavailable")}
     assert {answer.status for answer, _ in healthy} == {200}
     assert {answer.status for answer in held} == {200}
@@ -78,7 +78,7 @@ async def test_without_a_free_connection_requests_are_refused_and_sends_go_on(
 
 
 async def edit(rest: Rest, path: str, chat: Chat, content: str) -> Answer:
-    """Until it has a connection, which is refused where the crowd has them for too long."""
+    """Until it has a connection, which is refused where the load has them for too long."""
     while True:
         answer = await rest.call("PATCH", path, chat.tenant, {"content": content})
         if answer.status != 503:

@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, TCPConnector
 
-from tests.chaos.faults.crowd import Crowd, p99
+from tests.chaos.faults.load_generator import LoadGenerator, p99
 from tests.chaos.faults.records import Figure, is_for_table, record
 from tests.chaos.faults.sites import Site, running_site, until
 from tests.kit.app import Person
@@ -130,13 +130,13 @@ async def hang_up(port: int, who: Person, method: str, path: str, body: Any) -> 
 
 
 async def test_who_hangs_up_leaves_no_answer_for_others_and_every_connection_whole(
-    site: Site, crowd: Crowd
+    site: Site, load: LoadGenerator
 ) -> None:
     ports = [node.port for node in site.nodes] + [urlsplit(site.url).port or 0]
     async with ClientSession(connector=TCPConnector(limit=0)) as http:
         rests = [Rest(http, node.base_url) for node in site.nodes]
         hasty = [await add_hasty(rests[0], site) for _ in range(CHATS)]
-        with crowd.window() as window:
+        with load.window() as window:
             async with hanging_up(hasty, ports), asking(rests, hasty) as asked:
                 await stall(site)
         whole = await until(lambda: are_pools_whole(site))
@@ -145,12 +145,12 @@ async def test_who_hangs_up_leaves_no_answer_for_others_and_every_connection_who
         )
         for each in hasty:
             await send_again(rests, each)
-    await crowd.settle()
+    await load.settle()
     assert {status for statuses in at_once for status in statuses} == {200}
     assert {status for statuses in asked for status in statuses} <= {200, 503}
-    assert any(send.refusals for send in crowd.overlapping(window)), "nothing was cancelled"
-    assert crowd.away(window) == []
-    sends = crowd.overlapping(window)
+    assert any(send.refusals for send in load.overlapping(window)), "nothing was cancelled"
+    assert load.away(window) == []
+    sends = load.overlapping(window)
     record(
         18,
         "callers who hang up, events that are given up",
@@ -160,7 +160,7 @@ async def test_who_hangs_up_leaves_no_answer_for_others_and_every_connection_who
         Figure("pools whole after", whole, WHOLE),
         Figure("events of others given up", sum(len(s.refusals) for s in sends), unit=""),
         Figure("p99 of the acknowledgement", p99(sends)),
-        Figure("latest delivery", crowd.lateness(sends), 10.0),
+        Figure("latest delivery", load.lateness(sends), 10.0),
     )
 
 

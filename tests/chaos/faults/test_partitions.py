@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.chaos.faults.crowd import Crowd, p99, slowest
+from tests.chaos.faults.load_generator import LoadGenerator, p99, slowest
 from tests.chaos.faults.records import Figure, linger, record
 from tests.chaos.faults.sites import Site, until
 from tests.kit.services import connected
@@ -22,28 +22,28 @@ RAISED = 15.0
 
 @pytest_asyncio.fixture(loop_scope="package", autouse=True)
 async def _without_partition(site: Site) -> AsyncIterator[None]:
-    """Before there is a crowd: nothing is stored yet."""
+    """Before there is a load: nothing is stored yet."""
     async with connected(site.database_url) as connection:
         await connection.execute(f"DROP TABLE chat.messages_{datetime.now(UTC):%Y_%m}")
         yield
 
 
 async def test_without_a_partition_messages_are_kept_and_an_alarm_is_raised_on_every_node(
-    site: Site, crowd: Crowd
+    site: Site, load: LoadGenerator
 ) -> None:
     async with connected(site.database_url) as connection:
-        with crowd.window() as window:
+        with load.window() as window:
             raised = await until(lambda: alarms(site, 1))
             strays = await connection.fetchval("SELECT count(*) FROM chat.messages_default")
             await linger(1)
             made = await until(lambda: makes_partition(connection))
             over = await until(lambda: alarms(site, 0))
-        await crowd.settle()
+        await load.settle()
         left = await connection.fetchval("SELECT count(*) FROM chat.messages_default")
     assert left == 0
     assert all("default_partition_in_use" in node.log for node in site.nodes)
-    assert crowd.away(window) == []
-    sends = crowd.overlapping(window)
+    assert load.away(window) == []
+    sends = load.overlapping(window)
     record(
         17,
         "this month's partition is missing",
@@ -54,7 +54,7 @@ async def test_without_a_partition_messages_are_kept_and_an_alarm_is_raised_on_e
         Figure("alarm over after", over, RAISED),
         Figure("p99 of the acknowledgement", p99(sends)),
         Figure("longest send", slowest(sends), 5.0),
-        Figure("latest delivery", crowd.lateness(sends), 10.0),
+        Figure("latest delivery", load.lateness(sends), 10.0),
     )
     assert strays > 0
 

@@ -15,7 +15,7 @@ from chatserver.backplane.signatures import Key, Signatures
 from chatserver.realtime.python_socketio import SOCKETIO_CHANNEL
 from chatserver.realtime.room_names import user_room
 from chatserver.sio.adapter import EVERYONE
-from tests.chaos.faults.crowd import Crowd, Say, over_rest, p99, slowest
+from tests.chaos.faults.load_generator import LoadGenerator, Say, over_rest, p99, slowest
 from tests.chaos.faults.records import Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import Site, until
 from tests.kit.clients import Rest
@@ -86,8 +86,8 @@ async def repeated(*operations: Operation) -> AsyncIterator[None]:
             task.cancel()
 
 
-async def test_a_message_that_is_refused_fails_alone(site: Site, crowd: Crowd) -> None:
-    """Among the crowd's, in the same conversations and so in the same statements."""
+async def test_a_message_that_is_refused_fails_alone(site: Site, load: LoadGenerator) -> None:
+    """Among the load's, in the same conversations and so in the same statements."""
     answers: list[Any] = []
 
     def saying(say: Say) -> Operation:
@@ -99,20 +99,20 @@ async def test_a_message_that_is_refused_fails_alone(site: Site, crowd: Crowd) -
 
     async with ClientSession() as http:
         rests = [Rest(http, node.base_url) for node in site.nodes]
-        operations = [saying(member.say) for member in crowd.members[::2]]
-        operations += [saying(over_rest(rest, crowd.chats[n])) for n, rest in enumerate(rests)]
+        operations = [saying(user.say) for user in load.users[::2]]
+        operations += [saying(over_rest(rest, load.chats[n])) for n, rest in enumerate(rests)]
         await linger(0.5)
-        with crowd.window() as window:
+        with load.window() as window:
             async with repeated(*operations):
                 await asyncio.sleep(SECONDS)
-                await crowd.until_enough(window)
-    await crowd.settle()
+                await load.until_enough(window)
+    await load.settle()
     assert {(answer["ok"], answer["error"]["code"]) for answer in answers} == {
         (False, "internal_error")
     }
     assert not any(POISON in node.log for node in site.nodes)
-    assert crowd.away(window) == []
-    sends = crowd.overlapping(window)
+    assert load.away(window) == []
+    sends = load.overlapping(window)
     assert [send for send in sends if send.refusals] == []
     record(
         15,
@@ -121,12 +121,14 @@ async def test_a_message_that_is_refused_fails_alone(site: Site, crowd: Crowd) -
         Figure("refused", len(answers), unit=""),
         Figure("p99 of the others' acknowledgement", p99(sends), ACKNOWLEDGED),
         Figure("longest send", slowest(sends), 5.0),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("latest delivery", load.lateness(sends), HEARD),
     )
 
 
-async def test_events_that_cannot_be_read_keep_no_other_back(site: Site, crowd: Crowd) -> None:
-    people = itertools.cycle(member.person for member in crowd.members)
+async def test_events_that_cannot_be_read_keep_no_other_back(
+    site: Site, load: LoadGenerator
+) -> None:
+    people = itertools.cycle(user.person for user in load.users)
     number = itertools.count(1)
     signatures = await keys_of(site)
     async with redis_client(site.redis) as redis:
@@ -148,12 +150,12 @@ async def test_events_that_cannot_be_read_keep_no_other_back(site: Site, crowd: 
 
         await linger(0.5)
         heard = await losses(site)
-        with crowd.window() as window:
+        with load.window() as window:
             async with repeated(forge):
                 await asyncio.sleep(SECONDS)
-                await crowd.until_enough(window)
+                await load.until_enough(window)
                 await until(lambda: have_noticed(site))
-    await crowd.settle()
+    await load.settle()
     # A node that stands still for two seconds takes itself for deaf.
     assert await losses(site) == heard or not is_for_table()
 
@@ -161,15 +163,15 @@ async def test_events_that_cannot_be_read_keep_no_other_back(site: Site, crowd: 
         return await site.readiness() == [200] * 3
 
     await until(are_ready)
-    assert crowd.away(window) == []
-    sends = crowd.overlapping(window)
+    assert load.away(window) == []
+    sends = load.overlapping(window)
     record(
         15,
         "events on Redis that cannot be read",
         sends,
         Figure("of them", next(number) - 1, unit=""),
         Figure("p99 of the acknowledgement", p99(sends), ACKNOWLEDGED),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("latest delivery", load.lateness(sends), HEARD),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from chatserver.dev.postgres import EmbeddedPostgres
-from tests.chaos.faults.crowd import Crowd, Window, p99, slowest
+from tests.chaos.faults.load_generator import LoadGenerator, Window, p99, slowest
 from tests.chaos.faults.records import Figure, linger, record
 from tests.chaos.faults.sites import Site, running_site, until
 from tests.kit.postgres import Databases, running_postgres
@@ -45,28 +45,28 @@ async def all_ready(site: Site) -> float:
     return await until(are_ready)
 
 
-def waited(crowd: Crowd, window: Window) -> float:
+def waited(load: LoadGenerator, window: Window) -> float:
     """Seconds after the window until the last send of it was acknowledged."""
-    return max(send.ended_at for send in crowd.overlapping(window)) - window.ended_at
+    return max(send.ended_at for send in load.overlapping(window)) - window.ended_at
 
 
 @pytest.mark.parametrize("how", ["restarts", "crashes"])
 async def test_sends_wait_for_a_postgresql_that_comes_back(
-    site: Site, crowd: Crowd, postgres: EmbeddedPostgres, how: str
+    site: Site, load: LoadGenerator, postgres: EmbeddedPostgres, how: str
 ) -> None:
     await linger(0.5)
-    with crowd.window() as window:
+    with load.window() as window:
         if how == "crashes":
             await asyncio.to_thread(postgres.kill)
         else:
             os.kill(postgres.pid, signal.SIGINT)  # as `pg_ctl stop -m fast`
         await linger(1)
-        await crowd.until_enough(window)
+        await load.until_enough(window)
         await asyncio.to_thread(postgres.restart)  # which waits until it has ended
     ready = await all_ready(site)
-    level = await crowd.level()
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+    level = await load.level()
+    await load.settle()
+    sends = load.overlapping(window)
     record(
         5,
         f"PostgreSQL {how}",
@@ -74,17 +74,19 @@ async def test_sends_wait_for_a_postgresql_that_comes_back(
         Figure("away for", window.ended_at - window.began_at),
         Figure("sends that were repeated", sum(s.attempts > 1 for s in sends), unit=""),
         Figure("nodes ready again", ready, BACK),
-        Figure("last waiting send acknowledged", waited(crowd, window), BACK),
+        Figure("last waiting send acknowledged", waited(load, window), BACK),
         Figure("all level", ready + level, HEARD),
     )
-    assert crowd.away(window) == [], "nobody lost the connection"
+    assert load.away(window) == [], "nobody lost the connection"
 
 
-async def test_what_was_committed_without_an_answer_is_sent_once(site: Site, crowd: Crowd) -> None:
+async def test_what_was_committed_without_an_answer_is_sent_once(
+    site: Site, load: LoadGenerator
+) -> None:
     """Again and again on every node a connection ends between a commit and its reply."""
     await linger(0.5)
     cuts = []
-    with crowd.window() as window:
+    with load.window() as window:
         for _ in range(8):
             cuts += [node.database.cut_after(b"hello ") for node in site.nodes]
             await asyncio.sleep(0.25)
@@ -92,11 +94,11 @@ async def test_what_was_committed_without_an_answer_is_sent_once(site: Site, cro
             [asyncio.ensure_future(cut.done.wait()) for cut in cuts],
             return_when=asyncio.FIRST_COMPLETED,
         )
-        await crowd.until_enough(window)
+        await load.until_enough(window)
     for node in site.nodes:
         node.database.heal()
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+    await load.settle()
+    sends = load.overlapping(window)
     record(
         5,
         "the reply to COMMIT is cut off",
@@ -105,7 +107,7 @@ async def test_what_was_committed_without_an_answer_is_sent_once(site: Site, cro
         Figure("sends that were repeated", sum(s.attempts > 1 for s in sends), unit=""),
         Figure("p99 of the acknowledgement", p99(sends)),
         Figure("longest send", slowest(sends)),
-        Figure("last waiting send acknowledged", waited(crowd, window), BACK),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("last waiting send acknowledged", waited(load, window), BACK),
+        Figure("latest delivery", load.lateness(sends), HEARD),
     )
     assert any(send.attempts > 1 for send in sends)

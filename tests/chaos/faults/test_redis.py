@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.chaos.faults.crowd import Crowd, Send, Window, p99
+from tests.chaos.faults.load_generator import LoadGenerator, Send, Window, p99
 from tests.chaos.faults.records import ENOUGH, Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import Site, until
 
@@ -47,149 +47,153 @@ async def all_hear(site: Site) -> float:
     return await until(lambda: hear(site))
 
 
-async def measure_calm(crowd: Crowd) -> Window:
+async def measure_calm(load: LoadGenerator) -> Window:
     """Nothing is broken yet."""
-    with crowd.window() as calm:
+    with load.window() as calm:
         if is_for_table():
             await asyncio.sleep(0.5)
-            await until(lambda: is_known(crowd, calm))
+            await until(lambda: is_known(load, calm))
     return calm
 
 
-def allowed(crowd: Crowd, calm: Window) -> float:
+def allowed(load: LoadGenerator, calm: Window) -> float:
     """The bound of the acknowledgement, by what was acknowledged before the fault began."""
-    return max(SENT, 3 * p99(in_peace(crowd, calm)))
+    return max(SENT, 3 * p99(in_peace(load, calm)))
 
 
-def in_peace(crowd: Crowd, calm: Window) -> list[Send]:
-    return [send for send in crowd.overlapping(calm) if send.ended_at < calm.ended_at]
+def in_peace(load: LoadGenerator, calm: Window) -> list[Send]:
+    return [send for send in load.overlapping(calm) if send.ended_at < calm.ended_at]
 
 
-async def is_known(crowd: Crowd, calm: Window) -> bool:
+async def is_known(load: LoadGenerator, calm: Window) -> bool:
     """Whether enough was acknowledged to say how long that takes."""
-    return len(in_peace(crowd, calm)) >= ENOUGH / 2
+    return len(in_peace(load, calm)) >= ENOUGH / 2
 
 
-async def test_sends_go_on_while_redis_restarts(site: Site, crowd: Crowd) -> None:
-    calm = await measure_calm(crowd)
-    with crowd.window() as window:
+async def test_sends_go_on_while_redis_restarts(site: Site, load: LoadGenerator) -> None:
+    calm = await measure_calm(load)
+    with load.window() as window:
         await asyncio.to_thread(site.redis.kill)
         await until(are(site, 503, 503, 503))
         await linger(1)
-        await crowd.until_enough(window)
+        await load.until_enough(window)
         await asyncio.to_thread(site.redis.start)
     back = await all_hear(site)
-    level = await crowd.level()
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+    level = await load.level()
+    await load.settle()
+    sends = load.overlapping(window)
     record(
         2,
         "Redis restarts",
         sends,
-        Figure("p99 of the acknowledgement", p99(sends), allowed(crowd, calm)),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("p99 of the acknowledgement", p99(sends), allowed(load, calm)),
+        Figure("latest delivery", load.lateness(sends), HEARD),
         Figure("subscribed again", back, HEARS_AGAIN),
         Figure("all level after", back + level, HEARD),
     )
-    assert crowd.away(window) == [], "nobody lost the connection"
+    assert load.away(window) == [], "nobody lost the connection"
 
 
-async def test_sends_go_on_while_redis_is_frozen(site: Site, crowd: Crowd) -> None:
-    calm = await measure_calm(crowd)
-    with crowd.window() as window:
+async def test_sends_go_on_while_redis_is_frozen(site: Site, load: LoadGenerator) -> None:
+    calm = await measure_calm(load)
+    with load.window() as window:
         site.redis.freeze()
         said = await until(are(site, 503, 503, 503))
         await until(lambda: is_deaf(site))
         await linger(1)
-        await crowd.until_enough(window)
+        await load.until_enough(window)
         site.redis.thaw()
     back = await all_hear(site)
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+    await load.settle()
+    sends = load.overlapping(window)
     record(
         3,
         "Redis frozen, for all nodes",
         sends,
-        Figure("p99 of the acknowledgement", p99(sends), allowed(crowd, calm)),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("p99 of the acknowledgement", p99(sends), allowed(load, calm)),
+        Figure("latest delivery", load.lateness(sends), HEARD),
         Figure("nodes say so after", said, 4.0),
         Figure("subscribed again", back, HEARS_AGAIN),
     )
 
 
-async def test_sends_go_on_while_redis_is_blackholed_for_one_node(site: Site, crowd: Crowd) -> None:
-    calm = await measure_calm(crowd)
-    with crowd.window() as window:
+async def test_sends_go_on_while_redis_is_blackholed_for_one_node(
+    site: Site, load: LoadGenerator
+) -> None:
+    calm = await measure_calm(load)
+    with load.window() as window:
         site.nodes[0].redis.blackhole()
         said = await until(are(site, 503, 200, 200))
         await until(lambda: is_deaf(site))
         await linger(3)
-        await crowd.until_enough(window)
+        await load.until_enough(window)
     site.nodes[0].redis.heal()
     back = await all_hear(site)
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+    await load.settle()
+    sends = load.overlapping(window)
     record(
         3,
         "Redis blackholed, for one node",
         sends,
-        Figure("p99 of the acknowledgement", p99(sends), allowed(crowd, calm)),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("p99 of the acknowledgement", p99(sends), allowed(load, calm)),
+        Figure("latest delivery", load.lateness(sends), HEARD),
         Figure("the node says so after", said, 4.0),
         Figure("subscribed again", back, HEARS_AGAIN),
     )
 
 
-async def test_a_deaf_node_is_taken_out_until_it_hears(site: Site, crowd: Crowd) -> None:
+async def test_a_deaf_node_is_taken_out_until_it_hears(site: Site, load: LoadGenerator) -> None:
     """What it publishes arrives; it hears nothing, on no connection."""
-    calm = await measure_calm(crowd)
+    calm = await measure_calm(load)
 
     async def is_out() -> bool:
         return (await site.cluster.balancer.states())[0] == "DOWN"
 
-    with crowd.window() as window:
+    with load.window() as window:
         site.nodes[0].redis.hold_answers()
         said = await until(are(site, 503, 200, 200))
         out = said + await until(is_out)
         await linger(1)
-        await crowd.until_enough(window)
+        await load.until_enough(window)
     site.nodes[0].redis.heal()
     back = await until(are(site, 200, 200, 200))
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+    await load.settle()
+    sends = load.overlapping(window)
     record(
         4,
         "a node's Redis listener is deaf",
         sends,
-        Figure("p99 of the acknowledgement", p99(sends), allowed(crowd, calm)),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("p99 of the acknowledgement", p99(sends), allowed(load, calm)),
+        Figure("latest delivery", load.lateness(sends), HEARD),
         Figure("/readyz fails after", said, 4.0),
         Figure("HAProxy has it out after", out, 6.0),
         Figure("ready again", back, 3.0),
     )
 
 
-async def test_a_deaf_connection_is_replaced_by_the_node_itself(site: Site, crowd: Crowd) -> None:
+async def test_a_deaf_connection_is_replaced_by_the_node_itself(
+    site: Site, load: LoadGenerator
+) -> None:
     """Nobody heals the connection that went deaf; a new one works."""
     node = site.nodes[0].redis
-    calm = await measure_calm(crowd)
+    calm = await measure_calm(load)
     before = await site.metric(0, LOST)
 
     async def has_noticed() -> bool:
         return await site.metric(0, LOST) > before
 
-    with crowd.window() as window:
+    with load.window() as window:
         node.hold_answers(of_new=False)
         healed = await until(has_noticed) + await all_hear(site)
-        await crowd.until_enough(window)
-    await crowd.settle()
+        await load.until_enough(window)
+    await load.settle()
     node.heal()
-    sends = crowd.overlapping(window)
+    sends = load.overlapping(window)
     record(
         4,
         "the listener's connection alone is deaf",
         sends,
-        Figure("p99 of the acknowledgement", p99(sends), allowed(crowd, calm)),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("p99 of the acknowledgement", p99(sends), allowed(load, calm)),
+        Figure("latest delivery", load.lateness(sends), HEARD),
         Figure("healed by itself after", healed, 4.0),
     )

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from tests.chaos.faults.crowd import Crowd, Say, Send, over_rest, over_socket, p99
+from tests.chaos.faults.load_generator import LoadGenerator, Say, Send, over_rest, over_socket, p99
 from tests.chaos.faults.records import Figure, is_for_table, record
 from tests.chaos.faults.sites import Site
 from tests.kit.clients import Chat, Device, Rest
@@ -55,8 +55,8 @@ class Doors:
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def doors(site: Site, crowd: Crowd) -> AsyncIterator[Doors]:
-    chat = crowd.chats[0]
+async def doors(site: Site, load: LoadGenerator) -> AsyncIterator[Doors]:
+    chat = load.chats[0]
     says, devices = list[Say](), list[Device]()
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(ClientSession())
@@ -74,10 +74,10 @@ async def doors(site: Site, crowd: Crowd) -> AsyncIterator[Doors]:
         yield Doors(chat, says, devices)
 
 
-async def send(crowd: Crowd, doors: Doors, within: float = 0.0) -> Send:
+async def send(load: LoadGenerator, doors: Doors, within: float = 0.0) -> Send:
     """A new message, sent TIMES times: stored by one attempt, and every answer the same."""
     begun = Send(doors.chat)
-    crowd.sends.append(begun)
+    load.sends.append(begun)
     answers = await doors.say(begun.parts, within)
     begun.acknowledge(answers[0])
     assert [answer["duplicate"] for answer in answers].count(False) == 1
@@ -116,24 +116,24 @@ async def places(database_url: str, sent: Sequence[Send]) -> list[str]:
 
 
 async def test_the_same_send_fifty_times_at_once_is_one_message(
-    site: Site, crowd: Crowd, doors: Doors
+    site: Site, load: LoadGenerator, doors: Doors
 ) -> None:
-    with crowd.window() as window:
-        before = await send(crowd, doors)
+    with load.window() as window:
+        before = await send(load, doors)
         end = await end_the_month(site.database_url, timedelta(seconds=4))
         sent = [before]
         while datetime.now(UTC) < end - timedelta(seconds=0.5):
-            sent.append(await send(crowd, doors))
-        sent.append(await send(crowd, doors, within=1.0))  # some before the end, some after
-        sent.append(await send(crowd, doors))
+            sent.append(await send(load, doors))
+        sent.append(await send(load, doors, within=1.0))  # some before the end, some after
+        sent.append(await send(load, doors))
         again = await doors.say(before.parts)
     assert {identity(answer) for answer in again} == {(before.id, before.seq)}
     assert all(answer["duplicate"] for answer in again)
-    await crowd.settle()
+    await load.settle()
     found = await places(site.database_url, sent)
     assert found[0] == f"chat.messages_{end:%Y_%m}"
     assert found[-1] == "chat.messages_following"
-    sends = crowd.overlapping(window)
+    sends = load.overlapping(window)
     record(
         9,
         "the same send 50 times at once, by all doors of three nodes, across a month's end",
@@ -141,7 +141,7 @@ async def test_the_same_send_fifty_times_at_once_is_one_message(
         Figure("such sends", len(sent), unit=""),
         Figure("copies that a device heard", most_heard(doors, sent), 1, unit=""),
         Figure("p99 of the acknowledgement", p99(sends)),
-        Figure("latest delivery", crowd.lateness(sends), HEARD),
+        Figure("latest delivery", load.lateness(sends), HEARD),
     )
 
 
@@ -151,14 +151,16 @@ def most_heard(doors: Doors, sent: Sequence[Send]) -> int:
     return max(ids.count(each.id) for ids in heard for each in sent)
 
 
-async def test_another_body_for_the_same_send_is_a_conflict(crowd: Crowd, doors: Doors) -> None:
+async def test_another_body_for_the_same_send_is_a_conflict(
+    load: LoadGenerator, doors: Doors
+) -> None:
     """Whichever of two bodies comes first is stored; the other is refused by every door."""
     conflicts = list[Any]()
-    with crowd.window() as window:
+    with load.window() as window:
         for _ in range(ROUNDS):
             await asyncio.sleep(0.1)
             begun = Send(doors.chat)
-            crowd.sends.append(begun)
+            load.sends.append(begun)
             bodies = [begun.parts, {**begun.parts, "content": "another"}] * (TIMES // 2)
             answers = await doors.say_each(bodies)
             stored = [answer for answer in answers if answer["ok"]]
@@ -167,10 +169,10 @@ async def test_another_body_for_the_same_send_is_a_conflict(crowd: Crowd, doors:
             assert {identity(answer) for answer in stored} == {(begun.id, begun.seq)}
             assert len({answer["message"]["content"] for answer in stored}) == 1
             conflicts += [answer["error"] for answer in answers if not answer["ok"]]
-    await crowd.settle()
+    await load.settle()
     assert {error["code"] for error in conflicts} == {"idempotency_conflict"}
     assert {error["status"] for error in conflicts if "status" in error} == {409}
-    sends = crowd.overlapping(window)
+    sends = load.overlapping(window)
     record(
         9,
         "the same with another body for half of them",

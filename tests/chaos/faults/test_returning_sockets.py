@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
-from tests.chaos.faults.crowd import Crowd, p99
-from tests.chaos.faults.flocks import Bird, until_synced
-from tests.chaos.faults.members import LOST
+from tests.chaos.faults.light_users import LightUser, until_synced
+from tests.chaos.faults.load_generator import LoadGenerator, p99
 from tests.chaos.faults.records import Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import PATIENCE, Site, until
+from tests.chaos.faults.virtual_users import LOST
 from tests.kit.app import Person
 from tests.kit.clients import Rest
 from tests.kit.services import connected
@@ -28,29 +28,29 @@ WRITTEN_TO = 10
 
 
 async def test_the_sockets_of_a_dead_node_come_back_and_are_in_sync(
-    site: Site, crowd: Crowd
+    site: Site, load: LoadGenerator
 ) -> None:
     # By way of HAProxy, so that all nodes do it.
     async with ClientSession(connector=TCPConnector(limit=20)) as http:
         rest = Rest(http, site.url)
         chats = await open_chats(rest, site.database_url, SOCKETS // 2)
         people = [person for _, *pair in chats for person in pair]
-        async with flock(http, people, site.nodes[0].base_url) as birds:
-            with crowd.window() as window:
-                for bird in birds:
-                    bird.url = site.url
+        async with connected_users(http, people, site.nodes[0].base_url) as users:
+            with load.window() as window:
+                for user in users:
+                    user.url = site.url
                 site.nodes[0].kill()
                 written = chats[::WRITTEN_TO]
                 await asyncio.gather(*(send(rest, who, chat_id) for chat_id, who, _ in written))
-                back = await until_synced(birds, 4 * IN_SYNC) - window.began_at
-            level = await crowd.level()
+                back = await until_synced(users, 4 * IN_SYNC) - window.began_at
+            level = await load.level()
             await linger(0.5)
             with suppress(TimeoutError):
-                await until(lambda: are_level(birds))
-            wrong = [n for n, bird in enumerate(birds) if bird.seq != expected(n)]
+                await until(lambda: are_level(users))
+            wrong = [n for n, user in enumerate(users) if user.seq != expected(n)]
             assert wrong == []
-    await crowd.settle()
-    sends = crowd.overlapping(window)
+    await load.settle()
+    sends = load.overlapping(window)
     record(
         8,
         f"{SOCKETS:,} sockets come back at once",
@@ -75,25 +75,27 @@ async def send(rest: Rest, who: Person, chat_id: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def are_level(birds: Sequence[Bird]) -> bool:
-    return all(bird.seq == expected(number) for number, bird in enumerate(birds))
+async def are_level(users: Sequence[LightUser]) -> bool:
+    return all(user.seq == expected(number) for number, user in enumerate(users))
 
 
 def expected(number: int) -> int:
-    """How many messages are in the conversation of that bird; there are two for each."""
+    """How many messages are in the conversation of that user; there are two for each."""
     return 0 if number // 2 % WRITTEN_TO else 1
 
 
 @asynccontextmanager
-async def flock(http: ClientSession, people: list[Person], url: str) -> AsyncIterator[list[Bird]]:
-    birds = [Bird(http, person.token(), url) for person in people]
+async def connected_users(
+    http: ClientSession, people: list[Person], url: str
+) -> AsyncIterator[list[LightUser]]:
+    users = [LightUser(http, person.token(), url) for person in people]
     try:
-        for number, bird in enumerate(birds):
-            bird.fly(number / 1000)
-        await until_synced(birds, 4 * IN_SYNC)
-        yield birds
+        for number, user in enumerate(users):
+            user.start(number / 1000)
+        await until_synced(users, 4 * IN_SYNC)
+        yield users
     finally:
-        await asyncio.gather(*(bird.leave() for bird in birds))
+        await asyncio.gather(*(user.leave() for user in users))
 
 
 async def open_chats(rest: Rest, database_url: str, count: int) -> list[tuple[str, Person, Person]]:

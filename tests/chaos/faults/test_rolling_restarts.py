@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from chatserver.services.readiness import FRESH
-from tests.chaos.faults.crowd import Crowd, Send, Window, p99, quantile, slowest
+from tests.chaos.faults.load_generator import LoadGenerator, Send, Window, p99, quantile, slowest
 from tests.chaos.faults.records import ENOUGH, Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import PATIENCE, Site, running_site, until
 from tests.kit.cluster import ClusterNode
@@ -105,29 +105,29 @@ def failed(sends: Sequence[Send]) -> list[Send]:
     ]
 
 
-def lost_at(crowd: Crowd, window: Window) -> list[float]:
-    """When each member lost its connection."""
+def lost_at(load: LoadGenerator, window: Window) -> list[float]:
+    """When each user lost its connection."""
     return [
         back - seconds
-        for member in crowd.members
-        for back, seconds in member.away
+        for user in load.users
+        for back, seconds in user.away
         if back - seconds >= window.began_at
     ]
 
 
 async def test_a_node_that_ends_is_out_before_anybody_is_sent_away(
-    site: Site, crowd: Crowd
+    site: Site, load: LoadGenerator
 ) -> None:
     await linger(0.5)
-    with crowd.window() as window:
+    with load.window() as window:
         ending = await begin_ending(site, 0)
         await until(lambda: others_are_ready(site))
         await end(site.nodes[0], ending)
-        await crowd.level()
-    await crowd.settle()
+        await load.level()
+    await load.settle()
     assert "shutdown_incomplete" not in site.nodes[0].log
     await site.nodes[0].restart()
-    sends, away = crowd.overlapping(window), crowd.away(window)
+    sends, away = load.overlapping(window), load.away(window)
     record(
         12,
         "SIGTERM",
@@ -139,7 +139,7 @@ async def test_a_node_that_ends_is_out_before_anybody_is_sent_away(
         Figure("longest send", slowest(sends)),
     )
     # If all stands still, we hear of it that much later.
-    assert min(lost_at(crowd, window)) > ending.out_at or not is_for_table()
+    assert min(lost_at(load, window)) > ending.out_at or not is_for_table()
 
 
 async def others_are_ready(site: Site) -> bool:
@@ -147,26 +147,26 @@ async def others_are_ready(site: Site) -> bool:
 
 
 async def test_what_is_in_flight_when_the_sockets_leave_is_acknowledged(
-    site: Site, crowd: Crowd
+    site: Site, load: LoadGenerator
 ) -> None:
     """PostgreSQL holds all sends up, from before the sockets leave until half have left."""
     await linger(0.5)
     node = site.nodes[0]
     async with connected(site.database_url) as connection:
-        with crowd.window() as window:
+        with load.window() as window:
             ending = await begin_ending(site, 0)
             await asyncio.sleep(max(0.0, ending.began_at + DELAY - time.monotonic()))
             await connection.execute("BEGIN; LOCK TABLE chat.messages IN SHARE MODE")
             await asyncio.sleep(HELD)
-            await until(lambda: are_held(crowd))
-            held = waiting(crowd)
-            assert await crowd.stored_keys() & {send.key for send in held} == set()
+            await until(lambda: are_held(load))
+            held = waiting(load)
+            assert await load.stored_keys() & {send.key for send in held} == set()
             await connection.execute("ROLLBACK")
             await end(node, ending)
-            await crowd.level()
-    await crowd.settle()
+            await load.level()
+    await load.settle()
     await node.restart()
-    sends = crowd.overlapping(window)
+    sends = load.overlapping(window)
     record(
         12,
         "SIGTERM while PostgreSQL holds all sends up",
@@ -179,29 +179,31 @@ async def test_what_is_in_flight_when_the_sockets_leave_is_acknowledged(
     )
 
 
-def waiting(crowd: Crowd) -> list[Send]:
-    return [send for send in crowd.sends if send.acknowledged_at is None]
+def waiting(load: LoadGenerator) -> list[Send]:
+    return [send for send in load.sends if send.acknowledged_at is None]
 
 
-async def are_held(crowd: Crowd) -> bool:
-    return len(waiting(crowd)) >= ENOUGH
+async def are_held(load: LoadGenerator) -> bool:
+    return len(waiting(load)) >= ENOUGH
 
 
-async def test_a_node_whose_postgresql_hangs_is_out_in_time_too(site: Site, crowd: Crowd) -> None:
+async def test_a_node_whose_postgresql_hangs_is_out_in_time_too(
+    site: Site, load: LoadGenerator
+) -> None:
     """SIGTERM comes while /readyz still waits to find out that the database hangs."""
     await linger(0.5)
     node = site.nodes[0]
-    with crowd.window() as window:
+    with load.window() as window:
         node.database.blackhole()
         probe = await begin_to_ask(site)
         ending = await begin_ending(site, 0)
         await end(node, ending)
-        await crowd.level()
+        await load.level()
     assert await probe == 503
-    await crowd.settle()
+    await load.settle()
     node.database.heal()
     await node.restart()
-    sends, away = crowd.overlapping(window), crowd.away(window)
+    sends, away = load.overlapping(window), load.away(window)
     record(
         12,
         "SIGTERM while PostgreSQL hangs for the node",
@@ -224,13 +226,13 @@ async def begin_to_ask(site: Site) -> asyncio.Task[int]:
     return probe
 
 
-async def test_three_nodes_are_restarted_in_turn(site: Site, crowd: Crowd) -> None:
+async def test_three_nodes_are_restarted_in_turn(site: Site, load: LoadGenerator) -> None:
     await linger(0.5)
-    with crowd.window() as window:
+    with load.window() as window:
         endings = [await restart(site, index) for index in range(len(site.nodes))]
-        await crowd.level()
-    await crowd.settle()
-    sends, away = crowd.overlapping(window), crowd.away(window)
+        await load.level()
+    await load.settle()
+    sends, away = load.overlapping(window), load.away(window)
     record(
         12,
         "a rolling restart of all nodes",

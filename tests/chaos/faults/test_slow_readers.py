@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from aiohttp import ClientSession
 
-from tests.chaos.faults.crowd import Crowd, p99
+from tests.chaos.faults.load_generator import LoadGenerator, p99
 from tests.chaos.faults.records import Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import PATIENCE, Site, until
 from tests.kit.app import Person
@@ -26,13 +26,13 @@ FLOOD = 8
 
 
 async def test_clients_that_do_not_read_are_dropped_and_the_others_do_not_notice(
-    site: Site, crowd: Crowd
+    site: Site, load: LoadGenerator
 ) -> None:
     node = site.nodes[0]
     async with ClientSession() as http:
         rest = Rest(http, node.base_url)
         chat = await open_chat(rest, site.database_url)
-        with crowd.window() as flooded:
+        with load.window() as flooded:
             if is_for_table():
                 # The same traffic with nobody who does not read, to compare with.
                 await flood(rest, chat.tenant, chat.id, seconds=2.5)
@@ -42,7 +42,7 @@ async def test_clients_that_do_not_read_are_dropped_and_the_others_do_not_notice
         async def are_dropped() -> bool:
             return await site.metric(0, OVERFLOWS) >= len(slow)
 
-        with crowd.window() as window:
+        with load.window() as window:
             flooding = asyncio.create_task(flood(rest, chat.tenant, chat.id, seconds=PATIENCE))
             dropped = await until(are_dropped)
             await linger(1)
@@ -51,8 +51,8 @@ async def test_clients_that_do_not_read_are_dropped_and_the_others_do_not_notice
     for each in slow:
         await until(each.was_closed)
         each.close()
-    await crowd.settle()
-    before, sends = p99(crowd.overlapping(flooded)), crowd.overlapping(window)
+    await load.settle()
+    before, sends = p99(load.overlapping(flooded)), load.overlapping(window)
     record(
         7,
         "clients that do not read, silent or answering pings",
@@ -61,7 +61,7 @@ async def test_clients_that_do_not_read_are_dropped_and_the_others_do_not_notice
         Figure("the others' p99 without them", before),
         Figure("and with them", p99(sends), 3 * before + 0.1),
     )
-    assert crowd.away(window) == [], "nobody else was dropped"
+    assert load.away(window) == [], "nobody else was dropped"
 
 
 async def flood(rest: Rest, who: Person, chat_id: str, seconds: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 from aiohttp import ClientSession, TCPConnector
 
-from tests.chaos.faults.crowd import quantile
+from tests.chaos.faults.load_generator import quantile
 from tests.kit.clients import Device, Rest, open_chat
 from tests.kit.cluster import ClusterNode
 

@@ -18,7 +18,7 @@ PATIENCE = 60.0
 """Seconds that a connection or an answer may take: as many come as there are."""
 
 
-class Bird:
+class LightUser:
     """A socket that comes back, connects and asks `sync`; `synced_at` is None meanwhile.
 
     `seq` is the newest message that it knows of, in its one conversation.
@@ -33,16 +33,16 @@ class Bird:
         self._asked: dict[str, Any] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def fly(self, wait: float = 0.0) -> None:
+    def start(self, wait: float = 0.0) -> None:
         """Connect after `wait` seconds, and again until it works."""
-        self._task = asyncio.create_task(self._fly(wait))
+        self._task = asyncio.create_task(self._stay_connected(wait))
 
     async def leave(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _fly(self, wait: float) -> None:
+    async def _stay_connected(self, wait: float) -> None:
         while True:
             await asyncio.sleep(wait)
             try:
@@ -76,9 +76,9 @@ class Bird:
             self.seq = max(self.seq, payload["seq"])
 
 
-async def until_synced(birds: Sequence[Bird], seconds: float) -> float:
+async def until_synced(users: Sequence[LightUser], seconds: float) -> float:
     """Until all are connected and in sync: the moment at which the last one was."""
     async with asyncio.timeout(seconds):
-        while any(bird.synced_at is None for bird in birds):  # noqa: ASYNC110
+        while any(user.synced_at is None for user in users):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-    return max(bird.synced_at or 0.0 for bird in birds)
+    return max(user.synced_at or 0.0 for user in users)

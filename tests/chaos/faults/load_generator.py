@@ -12,19 +12,19 @@ from uuid import uuid4
 import asyncpg
 from aiohttp import ClientSession, TCPConnector
 
-from tests.chaos.faults.members import LOST, Member
 from tests.chaos.faults.records import ENOUGH
 from tests.chaos.faults.sites import PATIENCE, Site
+from tests.chaos.faults.virtual_users import LOST, VirtualUser
 from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.services import connected
 from tests.system.e2e.node_client import JsSocket
 
 CHATS = 12
-LANES = 2
+SENDERS = 2
 """Messages that each device has under way at most."""
 
 PAUSE = 0.5
-"""Seconds, on average, between two messages of a lane."""
+"""Seconds, on average, between two messages of a sender."""
 
 Say = Callable[[dict[str, Any]], Awaitable[Any]]
 """Sends a message once and answers its acknowledgement, or raises one of LOST."""
@@ -78,25 +78,25 @@ class Window:
         return send.begun_at < self.ended_at and send.ended_at > self.began_at
 
 
-class Crowd:
-    """`members` are two for each of `chats`; `sends` all that was begun so far."""
+class LoadGenerator:
+    """`users` are two for each of `chats`; `sends` all that was begun so far."""
 
     def __init__(self, database_url: str) -> None:
         self.chats: list[Chat] = []
-        self.members: list[Member] = []
+        self.users: list[VirtualUser] = []
         self.sends: list[Send] = []
         self.complaints: list[str] = []
         self._database_url = database_url
         self._is_over = False
-        self._lanes: list[asyncio.Task[None]] = []
+        self._senders: list[asyncio.Task[None]] = []
 
     # Writing
 
-    def start_lane(
+    def start_sender(
         self, chat: Chat, say: Say, pause: float = PAUSE, *, by_rest: bool = False
     ) -> None:
         """Somebody who sends one message after another until `settle`."""
-        self._lanes.append(asyncio.create_task(self._keep_sending(chat, say, pause, by_rest)))
+        self._senders.append(asyncio.create_task(self._keep_sending(chat, say, pause, by_rest)))
 
     async def _keep_sending(self, chat: Chat, say: Say, pause: float, by_rest: bool) -> None:
         while not self._is_over:
@@ -150,27 +150,27 @@ class Crowd:
 
         To be asked after `settle`.
         """
-        by_chat: dict[str, list[Member]] = {chat.id: [] for chat in self.chats}
-        for member in self.members:
-            by_chat[member.chat.id].append(member)
+        by_chat: dict[str, list[VirtualUser]] = {chat.id: [] for chat in self.chats}
+        for user in self.users:
+            by_chat[user.chat.id].append(user)
         return max(
-            member.applied[send.seq] - send.ended_at
+            user.applied[send.seq] - send.ended_at
             for send in sends
-            for member in by_chat[send.chat.id]
+            for user in by_chat[send.chat.id]
         )
 
     def away(self, window: Window) -> list[float]:
-        """How long each member who lost its connection since the window began was away."""
+        """How long each user who lost its connection since the window began was away."""
         return [
             seconds
-            for member in self.members
-            for until, seconds in member.away
+            for user in self.users
+            for until, seconds in user.away
             if until - seconds >= window.began_at
         ]
 
     async def until_ready(self) -> None:
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*(member.wait_ready() for member in self.members))
+            await asyncio.gather(*(user.wait_ready() for user in self.users))
 
     async def level(self) -> float:
         """Wait until every device is connected and holds all that is stored now: the seconds."""
@@ -178,8 +178,7 @@ class Crowd:
         stored = {chat.id: len(await self._rows(chat)) for chat in self.chats}
         async with asyncio.timeout(PATIENCE):
             while not all(  # noqa: ASYNC110
-                member.is_ready and member.last_seq >= stored[member.chat.id]
-                for member in self.members
+                user.is_ready and user.last_seq >= stored[user.chat.id] for user in self.users
             ):
                 await asyncio.sleep(0.02)
         return time.monotonic() - began_at
@@ -198,7 +197,7 @@ class Crowd:
         """Until the last message of everybody is acknowledged."""
         self._is_over = True
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*self._lanes)
+            await asyncio.gather(*self._senders)
 
     def _check(self, chat: Chat, rows: Sequence[asyncpg.Record]) -> None:
         """Acknowledged is what is stored, once; numbered without a gap; and on each device."""
@@ -208,10 +207,10 @@ class Crowd:
         sent = {send.key: (send.id, send.seq) for send in self.sends if send.chat is chat}
         assert stored == sent, "what was acknowledged is not what is stored"
         log = [(row["seq"], str(row["id"])) for row in rows]
-        for member in self.members:
-            if member.chat is chat:
-                assert member.held is not None
-                assert member.held.log == log
+        for user in self.users:
+            if user.chat is chat:
+                assert user.held is not None
+                assert user.held.log == log
 
     async def _rows(self, chat: Chat) -> list[asyncpg.Record]:
         async with connected(self._database_url) as connection:
@@ -222,11 +221,11 @@ class Crowd:
             )
 
     async def close(self) -> None:
-        for lane in self._lanes:
-            lane.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
-        for member in self.members:
-            await member.close()
+        for sender in self._senders:
+            sender.cancel()
+        await asyncio.gather(*self._senders, return_exceptions=True)
+        for user in self.users:
+            await user.close()
 
 
 def slowest(sends: Sequence[Send]) -> float:
@@ -263,27 +262,27 @@ def over_socket(socket: Device | JsSocket, chat: Chat) -> Say:
 
 
 @asynccontextmanager
-async def running_crowd(site: Site, chats: int = CHATS) -> AsyncIterator[Crowd]:
+async def running_load(site: Site, chats: int = CHATS) -> AsyncIterator[LoadGenerator]:
     """All connected and writing. Every other conversation comes by HAProxy; the people
     of the rest are each straight on another node, and go to the next when that is gone.
     """
-    crowd = Crowd(site.database_url)
+    load = LoadGenerator(site.database_url)
     urls = [node.base_url for node in site.nodes]
     async with AsyncExitStack() as stack:
         connector = TCPConnector(limit=0)
         http = await stack.enter_async_context(ClientSession(connector=connector))
-        stack.push_async_callback(crowd.close)
+        stack.push_async_callback(load.close)
         rest = Rest(http, site.url)
         for number in range(chats):
             chat = await open_chat(rest, site.database_url)
-            crowd.chats.append(chat)
+            load.chats.append(chat)
             for index, person in enumerate(chat.people):
                 first = (number // 2 + index) % len(urls)
                 own = [site.url] if number % 2 else urls[first:] + urls[:first]
-                member = Member(http, person, chat, own, crowd.complaints.append)
-                crowd.members.append(member)
-                for _ in range(LANES):
-                    crowd.start_lane(chat, member.say)
-            crowd.start_lane(chat, over_rest(rest, chat), by_rest=True)
-        await crowd.until_ready()
-        yield crowd
+                user = VirtualUser(http, person, chat, own, load.complaints.append)
+                load.users.append(user)
+                for _ in range(SENDERS):
+                    load.start_sender(chat, user.say)
+            load.start_sender(chat, over_rest(rest, chat), by_rest=True)
+        await load.until_ready()
+        yield load

@@ -24,7 +24,7 @@ LOST = (OSError, ClientError, TimeoutError, Lost)
 """What may happen to anybody whose server is in trouble (OSError: refused, reset)."""
 
 
-class Member:
+class VirtualUser:
     """Stays connected to the first of `urls` that lets it, and in sync.
 
     `applied` has the moment at which each message of the conversation was applied, by
