@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from tests.chaos.checker.doors import UNCERTAIN, Answer, Doors
+from tests.chaos.checker.clients import UNCERTAIN, Answer, Client
 from tests.chaos.checker.histories import History, Write
 from tests.chaos.checker.plans import Action
 from tests.chaos.checker.sessions import Lost
@@ -13,19 +13,19 @@ from tests.chaos.checker.sessions import Lost
 class Service:
     """Writes system messages, by REST alone."""
 
-    doors: Doors
+    client: Client
     history: History
 
     @property
     def user(self) -> str:
-        return str(self.doors.person.id)
+        return str(self.client.person.id)
 
     def complain(self, invariant: int, what: str, chat_id: str = "") -> None:
         self.history.complain(invariant, what, chat=chat_id, device="service")
 
     async def send(self, action: Action, chat_id: str) -> None:
         """Repeated until it is answered, as an outbox does."""
-        write = Write("send", "service", self.doors.person.id, chat_id, action.text, action.key)
+        write = Write("send", "service", self.client.person.id, chat_id, action.text, action.key)
         body = {
             "content": action.text,
             "message_type": "system",
@@ -34,7 +34,7 @@ class Service:
         while True:
             self.history.begin(write)
             try:
-                answer = await self.doors.send("rest", chat_id, body)
+                answer = await self.client.send("rest", chat_id, body)
             except Lost:
                 answer = Answer("unavailable", {})
             if answer.is_ok:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.chaos.checker.doors import Answer, Doors
+from tests.chaos.checker.clients import Answer, Client
 from tests.chaos.checker.histories import History, Outcome
 from tests.chaos.checker.replicas import Replica
 from tests.chaos.checker.sessions import Lost
@@ -13,16 +13,16 @@ class Deliveries:
 
     def __init__(
         self,
-        doors: Doors,
+        client: Client,
         history: History,
         replica: Callable[[], Replica],
         refused: Callable[[str, Answer], None],
     ) -> None:
-        self._doors = doors
+        self._client = client
         self._history = history
         self._replica = replica
         self._refused = refused
-        self._user = str(doors.person.id)
+        self._user = str(client.person.id)
         self._reported: dict[str, int] = {}
         self._is_running = False
 
@@ -51,7 +51,7 @@ class Deliveries:
     async def _report(self, chat_id: str, seq: int) -> None:
         self._history.begin_report("delivered", chat_id, self._user, seq)
         try:
-            answer = await self._doors.emit("delivered", {"conversation_id": chat_id, "seq": seq})
+            answer = await self._client.emit("delivered", {"conversation_id": chat_id, "seq": seq})
         except Lost:
             self._history.count("delivered", Outcome.UNKNOWN)
             raise

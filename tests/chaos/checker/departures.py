@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from tests.chaos.checker.doors import API, UNCERTAIN, Answer, Doors
+from tests.chaos.checker.clients import API, UNCERTAIN, Answer, Client
 from tests.chaos.checker.histories import History, Outcome, Write
 from tests.chaos.checker.plans import Leaver
 from tests.chaos.checker.sessions import Lost
@@ -29,7 +29,7 @@ class Departure:
     """
 
     leaver: Leaver
-    doors: Doors
+    client: Client
     history: History
     watch: Watch
     database_url: str
@@ -55,7 +55,7 @@ class Departure:
         answer = Answer("", {})
         while time.monotonic() < deadline:
             try:
-                answer = await self.doors.rest("GET", f"{API}/conversations")
+                answer = await self.client.rest("GET", f"{API}/conversations")
             except Lost:
                 continue
             if answer.code == "unauthorized":
@@ -100,7 +100,7 @@ class Departure:
         chat = self.leaver.chat
         while True:
             try:
-                answer = await self.doors.rest(
+                answer = await self.client.rest(
                     "POST", f"{API}/conversations", {"listing_id": str(chat.listing_id)}
                 )
             except Lost:
@@ -121,7 +121,7 @@ class Departure:
         while True:
             self.history.begin(write)
             try:
-                answer = await self.doors.send("rest", write.chat, body)
+                answer = await self.client.send("rest", write.chat, body)
             except Lost:
                 answer = Answer("unavailable", {})
             if answer.is_ok:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from tests.chaos.checker.clients import API, UNCERTAIN, Answer, Client
 from tests.chaos.checker.deliveries import Deliveries
-from tests.chaos.checker.doors import API, UNCERTAIN, Answer, Doors
 from tests.chaos.checker.histories import History, Known
 from tests.chaos.checker.outboxes import RETRY, Outbox
 from tests.chaos.checker.plans import TOKEN_TTL, DeviceSpec
@@ -29,10 +29,10 @@ class Device:
     """
 
     def __init__(
-        self, spec: DeviceSpec, doors: Doors, history: History, watch: Watch, seed: int
+        self, spec: DeviceSpec, client: Client, history: History, watch: Watch, seed: int
     ) -> None:
         self.spec = spec
-        self.doors = doors
+        self.client = client
         self.history = history
         self.user = str(spec.person.id)
         self.joined: set[str] = set()
@@ -57,8 +57,8 @@ class Device:
         self._rng = random.Random(seed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._syncing = asyncio.Lock()
-        self.outbox = Outbox(doors, history, self._rng)
-        self._deliveries = Deliveries(doors, history, lambda: self.replica, self._refused)
+        self.outbox = Outbox(client, history, self._rng)
+        self._deliveries = Deliveries(client, history, lambda: self.replica, self._refused)
         self._heal_handle: asyncio.TimerHandle | None = None
         self._pause = 0.0
         self._heard: set[tuple[str, int]] = set()
@@ -95,8 +95,8 @@ class Device:
             await asyncio.wait(self._tasks)
         if self._heal_handle is not None:
             self._heal_handle.cancel()
-        if self.doors.session is not None:
-            self.doors.session.close()
+        if self.client.session is not None:
+            self.client.session.close()
 
     def spawn(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         task = asyncio.create_task(self._attempt(work, *arguments))
@@ -117,8 +117,8 @@ class Device:
         """Drop the connection; the device comes back by itself after `pause` seconds."""
         self._pause = pause
         self._ready.clear()
-        if self.doors.session is not None:
-            self.doors.session.close()
+        if self.client.session is not None:
+            self.client.session.close()
 
     async def wait_ready(self) -> None:
         """Until it is connected and in sync, as a person would; Lost after some seconds."""
@@ -140,7 +140,7 @@ class Device:
             if chat.is_behind
         ]
         parts = {
-            "connected": self.doors.is_connected,
+            "connected": self.client.is_connected,
             "synced": self.is_synced,
             "syncing": self._syncing.locked(),
             "connections": self.connections,
@@ -190,10 +190,10 @@ class Device:
         self._floor = None
         self.told_online.clear()
         self.doing = "connecting"
-        session = SocketSession(self._hear, self.doors.on_text)
-        token = self.doors.keys.token(self.spec.person, self.spec.token_ttl)
-        await session.open(self.doors.http, self.doors.socket_port, self.spec.transport, token)
-        self.doors.session = session
+        session = SocketSession(self._hear, self.client.on_text)
+        token = self.client.keys.token(self.spec.person, self.spec.token_ttl)
+        await session.open(self.client.http, self.client.socket_port, self.spec.transport, token)
+        self.client.session = session
         self.doing = "connected"
         self.connections += 1
         self.history.figures["connections"] += 1
@@ -204,11 +204,11 @@ class Device:
             session.close()
 
     async def _catch_up(self, session: SocketSession) -> None:
-        while self.doors.session is session and session.is_open:
+        while self.client.session is session and session.is_open:
             try:
                 await self.sync(list(self.joined)[:5])
                 for chat_id in list(self.joined):
-                    await self.doors.emit("join", {"conversation_id": chat_id})
+                    await self.client.emit("join", {"conversation_id": chat_id})
             except Lost:
                 await asyncio.sleep(self._rng.uniform(*RETRY))
             else:
@@ -265,7 +265,7 @@ class Device:
 
     def _heal(self) -> None:
         self._heal_handle = None
-        if self.doors.is_connected and self.is_synced:
+        if self.client.is_connected and self.is_synced:
             behind = self.replica.behind()
             self.history.figures["gaps healed by sync"] += bool(behind)
             self.spawn(self.sync, behind)
@@ -297,7 +297,7 @@ class Device:
             if self.cursor is not None:
                 payload["cursor"] = self.cursor
             began = self._watch.mark()
-            answer = await self.doors.emit("sync", payload)
+            answer = await self.client.emit("sync", payload)
             if not answer.is_ok:
                 self._refused("sync", answer)
             if replica is not self.replica:
@@ -325,7 +325,7 @@ class Device:
             return
         self.history.figures["histories paged"] += 1
         path = f"{API}/conversations/{chat_id}/messages?after_seq=0&limit=100"
-        messages = await self.doors.pages(path)
+        messages = await self.client.pages(path)
         if self.replica.chats.get(chat_id) is chat:
             self.replica.take_page(chat, messages, is_last=True)
             self.on_change()
@@ -333,7 +333,7 @@ class Device:
     async def _sync_often(self) -> None:
         while True:
             await asyncio.sleep(self.spec.interval)
-            if self.doors.is_connected and self.is_synced:
+            if self.client.is_connected and self.is_synced:
                 self.spawn(self.sync)
 
     def _refused(self, kind: str, answer: Answer) -> None:

@@ -19,7 +19,7 @@ from aiohttp import ClientError, ClientTimeout
 from redis.exceptions import RedisError
 
 from chatserver.aio.tasks import end
-from tests.chaos.checker.doors import API, Keys
+from tests.chaos.checker.clients import API, Keys
 from tests.chaos.checker.fault_schedules import Injection
 from tests.chaos.checker.plans import Plan
 from tests.chaos.checker.servers import SECRET

@@ -80,7 +80,7 @@ class Levels:
             device = self._devices[holder.name]
             if not device.spec.hears:
                 continue
-            if not device.doors.is_connected or not device.is_synced:
+            if not device.client.is_connected or not device.is_synced:
                 yield Violation(0, f"not in sync again: {device.condition()}", device=holder.name)
                 continue
             for row in oracle.chats.values():
@@ -113,7 +113,7 @@ class Levels:
         return [
             f"{name} ({device.condition()})"
             for name, device in self._devices.items()
-            if not device.doors.is_connected or not device.is_synced
+            if not device.client.is_connected or not device.is_synced
         ]
 
 

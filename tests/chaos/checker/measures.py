@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
-from tests.chaos.checker.doors import API, Doors, Keys
+from tests.chaos.checker.clients import API, Client, Keys
 from tests.chaos.checker.plans import Plan
 from tests.chaos.checker.servers import SECRET
 from tests.chaos.checker.site import Node, Site
@@ -42,9 +42,9 @@ async def warm_up(site: Site, plan: Plan) -> list[Resources]:
     """What each node holds once it has been used and everybody has left again."""
     keys = Keys(SECRET, [])
     async with people_http() as http:
-        doors = [Doors(http, port, person, keys, lambda _: None)
+        client = [Client(http, port, person, keys, lambda _: None)
                  for person in plan.people for port in site.ports]  # fmt: skip
-        await asyncio.gather(*(one.rest("GET", f"{API}/unread-count") for one in doors))
+        await asyncio.gather(*(one.rest("GET", f"{API}/unread-count") for one in client))
     await asyncio.sleep(0.1)
     return await measure(site)
 

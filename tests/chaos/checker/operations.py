@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tests.chaos.checker.clients import API, UNCERTAIN, Answer
 from tests.chaos.checker.devices import Device
-from tests.chaos.checker.doors import API, UNCERTAIN, Answer
 from tests.chaos.checker.histories import Archive, History, Outcome, Write
 from tests.chaos.checker.plans import Action, Plan
 from tests.chaos.checker.sessions import Lost
@@ -57,14 +57,14 @@ class Operations:
         if chat is None or not chat.last_seq:
             return
         seq = max(1, chat.last_seq - int(action.pick * 6))
-        message_id, doors = chat.messages[seq]["id"], device.doors
+        message_id, client = chat.messages[seq]["id"], device.client
         self._history.begin_report("read", chat_id, device.user, seq)
-        if action.door == "rest":
-            answer = await doors.rest("PATCH", f"{API}/messages/{message_id}/read")
+        if action.transport == "rest":
+            answer = await client.rest("PATCH", f"{API}/messages/{message_id}/read")
         elif action.pick < 0.3:
-            answer = await doors.emit("read", {"message_id": message_id})
+            answer = await client.emit("read", {"message_id": message_id})
         else:
-            answer = await doors.emit("read", {"conversation_id": chat_id, "seq": seq})
+            answer = await client.emit("read", {"conversation_id": chat_id, "seq": seq})
         self.settle("read", device, answer)
         if answer.is_ok:
             self._history.end_report("read", chat_id, device.user, seq)
@@ -77,7 +77,7 @@ class Operations:
                       target=message["id"])  # fmt: skip
         self._history.begin(write)
         try:
-            answer = await device.doors.edit(action.door, message["id"], action.text)
+            answer = await device.client.edit(action.transport, message["id"], action.text)
         except Lost:
             self._history.lose(write)
             return
@@ -95,7 +95,7 @@ class Operations:
             return
         outcomes = self._history.deletes[message["id"]]
         try:
-            answer = await device.doors.delete(action.door, message["id"])
+            answer = await device.client.delete(action.transport, message["id"])
         except Lost:
             outcomes.add(Outcome.UNKNOWN)
             raise
@@ -107,7 +107,7 @@ class Operations:
         path = f"{API}/conversations/{chat_id}/archive"
         began, ended = self._history.clock(), None
         try:
-            answer = await device.doors.rest("PATCH", path, body)
+            answer = await device.client.rest("PATCH", path, body)
             self.settle("archive", device, answer)
             ended = self._history.clock() if answer.is_ok else None
         finally:
@@ -119,10 +119,10 @@ class Operations:
         """A page, whose order must be that of the numbers."""
         chat = device.replica.chats.get(chat_id)
         before = int(action.pick * (chat.last_seq if chat else 0)) + 1
-        forward = action.door == "rest"
+        forward = action.transport == "rest"
         bound = f"after_seq={before - 1}" if forward else f"before_seq={before}"
         path = f"{API}/conversations/{chat_id}/messages?limit=20&{bound}"
-        answer = await device.doors.rest("GET", path)
+        answer = await device.client.rest("GET", path)
         self.settle("history", device, answer)
         if not answer.is_ok:
             return
@@ -136,12 +136,12 @@ class Operations:
         if chat_id not in device.joined and action.pick < 0.8:
             await self.join(device, action, chat_id)
         payload = {"conversation_id": chat_id, "is_typing": action.pick < 0.5}
-        self.settle("typing", device, await device.doors.emit("typing", payload))
+        self.settle("typing", device, await device.client.emit("typing", payload))
 
     async def join(self, device: Device, action: Action, chat_id: str) -> None:
         device.joined.add(chat_id)
         began = self._watch.mark()
-        answer = await device.doors.emit("join", {"conversation_id": chat_id})
+        answer = await device.client.emit("join", {"conversation_id": chat_id})
         self.settle("join", device, answer)
         if answer.is_ok:
             self._watch.saw(device, answer.body["conversation"], began)
@@ -149,11 +149,11 @@ class Operations:
     async def leave(self, device: Device, action: Action, chat_id: str) -> None:
         device.joined.discard(chat_id)
         payload = {"conversation_id": chat_id}
-        self.settle("leave", device, await device.doors.emit("leave", payload))
+        self.settle("leave", device, await device.client.emit("leave", payload))
 
     async def view(self, device: Device, action: Action, chat_id: str) -> None:
         began = self._watch.mark()
-        answer = await device.doors.rest("GET", f"{API}/conversations/{chat_id}")
+        answer = await device.client.rest("GET", f"{API}/conversations/{chat_id}")
         self.settle("view", device, answer)
         if answer.is_ok:
             self._watch.saw(device, answer.body["body"], began)
@@ -163,33 +163,33 @@ class Operations:
         began = self._watch.mark()
         archived = "true" if action.pick < 0.5 else "false"
         path = f"{API}/conversations?limit=5&archived={archived}"
-        answer = await device.doors.rest("GET", path)
+        answer = await device.client.rest("GET", path)
         self.settle("list", device, answer)
         for view in answer.body["body"] if answer.is_ok else ():
             self._watch.saw(device, view, began)
 
     async def unread(self, device: Device, action: Action, chat_id: str) -> None:
-        self.settle("unread", device, await device.doors.rest("GET", f"{API}/unread-count"))
+        self.settle("unread", device, await device.client.rest("GET", f"{API}/unread-count"))
 
     async def presence(self, device: Device, action: Action, chat_id: str) -> None:
         people = self._specs[action.chat].people
         path = f"{API}/users/{people[action.pick < 0.5].id}/presence"
-        self.settle("presence", device, await device.doors.rest("GET", path))
+        self.settle("presence", device, await device.client.rest("GET", path))
 
     async def sync(self, device: Device, action: Action, chat_id: str) -> None:
         """With the conversation under `open`, or over REST, which knows no `open`."""
-        if action.door == "socket":
+        if action.transport == "socket":
             return await device.sync([chat_id])
         began = self._watch.mark()
-        answer = await device.doors.rest("GET", f"{API}/sync?limit=3")
+        answer = await device.client.rest("GET", f"{API}/sync?limit=3")
         self.settle("sync", device, answer)
         for synced in answer.body["body"]["conversations"] if answer.is_ok else ():
             self._watch.saw(device, synced, began)
         return None
 
     async def authenticate(self, device: Device, action: Action, chat_id: str) -> None:
-        token = device.doors.keys.token(device.spec.person)
-        answer = await device.doors.emit("authenticate", {"token": token})
+        token = device.client.keys.token(device.spec.person)
+        answer = await device.client.emit("authenticate", {"token": token})
         self.settle("authenticate", device, answer)
 
     async def reconnect(self, device: Device, action: Action, chat_id: str) -> None:

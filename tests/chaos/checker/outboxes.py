@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.checker.doors import UNCERTAIN, Doors
+from tests.chaos.checker.clients import UNCERTAIN, Client
 from tests.chaos.checker.histories import History, Write
 from tests.chaos.checker.sessions import Lost
 
@@ -20,15 +20,15 @@ class Outgoing:
 
     write: Write
     body: dict[str, Any]
-    door: str
+    transport: str
     twist: str
 
 
 class Outbox:
     """A device's messages, sent one after the other; it survives whatever happens."""
 
-    def __init__(self, doors: Doors, history: History, rng: random.Random) -> None:
-        self._doors = doors
+    def __init__(self, client: Client, history: History, rng: random.Random) -> None:
+        self._client = client
         self._history = history
         self._rng = rng
         self._waiting: deque[Outgoing] = deque()
@@ -54,26 +54,29 @@ class Outbox:
 
     async def _send(self, outgoing: Outgoing) -> bool:
         """Try once; whether that was the last time."""
-        if outgoing.door == "socket" and not self._doors.is_connected:
+        if outgoing.transport == "socket" and not self._client.is_connected:
             return False
         if outgoing.twist == "everywhere":
             return await self._send_everywhere(outgoing)
         if outgoing.twist == "twice":
             first = asyncio.ensure_future(self._try(outgoing, "rest"))
-            done = await self._try(outgoing, outgoing.door)
+            done = await self._try(outgoing, outgoing.transport)
             return await first and done
-        return await self._try(outgoing, outgoing.door) or outgoing.twist in ("once", "unkeyed")
+        return await self._try(outgoing, outgoing.transport) or outgoing.twist in (
+            "once",
+            "unkeyed",
+        )
 
     async def _send_everywhere(self, outgoing: Outgoing) -> bool:
         """Through every node at once; whether one of them answered."""
-        ways = [self._try(outgoing, "rest", port) for port in self._doors.ports]
-        return any(await asyncio.gather(self._try(outgoing, outgoing.door), *ways))
+        ways = [self._try(outgoing, "rest", port) for port in self._client.ports]
+        return any(await asyncio.gather(self._try(outgoing, outgoing.transport), *ways))
 
-    async def _try(self, outgoing: Outgoing, door: str, port: int | None = None) -> bool:
+    async def _try(self, outgoing: Outgoing, transport: str, port: int | None = None) -> bool:
         write, history = outgoing.write, self._history
         history.begin(write)
         try:
-            answer = await self._doors.send(door, write.chat, outgoing.body, port=port)
+            answer = await self._client.send(transport, write.chat, outgoing.body, port=port)
         except Lost:
             history.lose(write)
             return False

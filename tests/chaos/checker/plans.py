@@ -19,7 +19,7 @@ WEIGHTS = {
 
 TWISTS = {"": 72, "twice": 8, "again": 6, "unkeyed": 6, "once": 3, "conflict": 2, "bad": 2,
           "blank": 1}  # fmt: skip
-"""What is special about a send: nothing, or it is sent over both doors at once, repeated
+"""What is special about a send: nothing, or it is sent over both transports at once, repeated
 after its acknowledgement, without a key, never repeated, or to be refused."""
 
 TWISTS_OF_SEVERAL = {**TWISTS, "everywhere": 6}
@@ -100,7 +100,7 @@ class ChatSpec:
 class Action:
     """Something that a device does `at` so many seconds after the beginning.
 
-    `pick` (0 to 1) chooses among the messages that there are by then. `door` is
+    `pick` (0 to 1) chooses among the messages that there are by then. `transport` is
     "socket" or "rest". The service writes without a device: `device` is "".
     """
 
@@ -108,7 +108,7 @@ class Action:
     kind: str
     device: str
     chat: int
-    door: str
+    transport: str
     pick: float
     text: str = ""
     key: UUID = NO_KEY
@@ -317,7 +317,7 @@ def make_action(
         kind=kind,
         device=device,
         chat=chat.number,
-        door="rest" if rng.random() < 0.25 or not device else "socket",
+        transport="rest" if rng.random() < 0.25 or not device else "socket",
         pick=rng.random(),
         text=write_text(rng, chat.number, draft.number()) if writes else "",
         key=draft.uuid(),

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from tests.chaos.checker.clients import API, Client
 from tests.chaos.checker.devices import Device
-from tests.chaos.checker.doors import API, Doors
 from tests.chaos.checker.histories import Violation
 from tests.chaos.checker.plans import Person
 from tests.chaos.checker.sessions import Lost
@@ -40,7 +40,7 @@ class Presences:
         self,
         people: Sequence[Person],
         devices: Mapping[str, Device],
-        service: Doors,
+        service: Client,
         *,
         is_brief: bool,
     ) -> None:
@@ -70,7 +70,7 @@ class Presences:
         peers: set[str] = set()
         for chat_id in device.joined:
             try:
-                answer = await device.doors.emit("join", {"conversation_id": chat_id})
+                answer = await device.client.emit("join", {"conversation_id": chat_id})
             except Lost:
                 return set()
             if answer.is_ok and chat_id in device.replica.chats:
@@ -88,7 +88,7 @@ class Presences:
 
     def _is_online(self, person_id: UUID) -> bool:
         return any(
-            device.doors.is_connected
+            device.client.is_connected
             for device in self._devices.values()
             if device.spec.person.id == person_id
         )

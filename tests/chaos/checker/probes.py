@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tests.chaos.checker.clients import API, UNCERTAIN, Answer
 from tests.chaos.checker.devices import Device
-from tests.chaos.checker.doors import API, UNCERTAIN, Answer
 from tests.chaos.checker.histories import History, Outcome, Write
 from tests.chaos.checker.plans import Action, ChatSpec
 from tests.chaos.checker.watches import Watch
@@ -54,7 +54,7 @@ class Probes:
             device.complain(5, "sync answered another's conversation", chat_id)
 
     async def _ask(self, device: Device, action: Action, chat_id: str, chat: ChatSpec) -> Answer:
-        doors, twist = device.doors, action.twist
+        client, twist = device.client, action.twist
         message_id = self._watch.some_message(chat_id)
         text = {"content": action.text}
         if twist in SIMPLE:
@@ -64,16 +64,16 @@ class Probes:
                 "read": {"seq": 1},
             }
             payload: dict[str, Any] = {"conversation_id": chat_id, **extra.get(twist, {})}
-            return await doors.emit(twist, payload)
+            return await client.emit(twist, payload)
         if twist == "message":
             key = {"client_msg_id": str(action.key)}
-            return await doors.emit("message", {"conversation_id": chat_id, **text, **key})
+            return await client.emit("message", {"conversation_id": chat_id, **text, **key})
         if twist in ("edit", "delete", "read_message"):
             event, more = twist.removesuffix("_message"), text if twist == "edit" else {}
-            return await doors.emit(event, {"message_id": message_id, **more})
+            return await client.emit(event, {"message_id": message_id, **more})
         if twist == "sync":
             state = {chat_id: {"seq": 0, "rev": 0}}
-            return await doors.emit("sync", {"open": state, "limit": 1})
+            return await client.emit("sync", {"open": state, "limit": 1})
         return await self._ask_rest(device, twist, chat_id, message_id, action.text, chat)
 
     async def _ask_rest(
@@ -90,7 +90,7 @@ class Probes:
             "delete_rest": ("DELETE", message, None),
             "presence": ("GET", f"{API}/users/{self._stranger(device, chat)}/presence", None),
         }[twist]
-        return await device.doors.rest(method, path, body)
+        return await device.client.rest(method, path, body)
 
     def _stranger(self, device: Device, chat: ChatSpec) -> str:
         """Of the two, one whom the device's person shares no conversation with."""

@@ -13,9 +13,9 @@ from chatserver.aio.tasks import end
 from chatserver.dev.postgres import EmbeddedPostgres
 from tests.chaos.checker import invariants, views
 from tests.chaos.checker.backends import Service
+from tests.chaos.checker.clients import API, Client, Keys
 from tests.chaos.checker.departures import Departure
 from tests.chaos.checker.devices import Device
-from tests.chaos.checker.doors import API, Doors, Keys
 from tests.chaos.checker.faults.planting import Fault
 from tests.chaos.checker.histories import History, Violation
 from tests.chaos.checker.levels import Levels
@@ -84,12 +84,12 @@ class Run:
         self.devices = {
             spec.name: self._device(spec, number) for number, spec in enumerate(plan.devices)
         }
-        service = Service(self._doors(plan.service), self.history)
+        service = Service(self._client(plan.service), self.history)
         self.workload = Workload(plan, self.devices, service, self.history, self.watch)
         self.departures = [
             Departure(
                 leaver,
-                self._doors(leaver.person),
+                self._client(leaver.person),
                 self.history,
                 self.watch,
                 site.database_url,
@@ -131,22 +131,22 @@ class Run:
     def _device(self, spec: DeviceSpec, number: int) -> Device:
         """By its link, if it has one; one that knows its node asks by REST what users ask."""
         link = self.site.links.get(spec.name)
-        doors = self._doors(spec.person)
+        client = self._client(spec.person)
         if link is not None:
-            doors.socket_port = link.port
+            client.socket_port = link.port
             if spec.node == BY_BALANCER:
-                doors.port = link.port
+                client.port = link.port
         seed = self.plan.seed * 1000 + number
-        device = Device(spec, doors, self.history, self.watch, seed)
+        device = Device(spec, client, self.history, self.watch, seed)
         if link is not None:
             device.move_on = link.move_on
         device.was_a_clock_ahead = lambda: self.site.was_a_clock_ahead
-        doors.on_text = lambda text: self.watch.text(device, text)
+        client.on_text = lambda text: self.watch.text(device, text)
         return device
 
-    def _doors(self, person: Person, port: int | None = None) -> Doors:
+    def _client(self, person: Person, port: int | None = None) -> Client:
         """At the port that users know, or another."""
-        return Doors(
+        return Client(
             self.http,
             port or self.site.port,
             person,
@@ -271,19 +271,19 @@ class Run:
     async def check_presence(self) -> None:
         """Half of the people leave for good. To be called last."""
         presences = Presences(
-            self.plan.people, self.devices, self._doors(self.plan.service), is_brief=self.is_brief
+            self.plan.people, self.devices, self._client(self.plan.service), is_brief=self.is_brief
         )
         self.history.complain_of(await presences.check())
 
     async def _fetch(self, person: Person) -> Fresh:
         """Everything of a person, straight from one node or another."""
         number = self.plan.people.index(person)
-        doors = self._doors(person, self.site.ports[number % len(self.site.ports)])
+        client = self._client(person, self.site.ports[number % len(self.site.ports)])
         chats = {}
-        for view in await doors.pages(f"{API}/conversations?archived=true&limit=7"):
+        for view in await client.pages(f"{API}/conversations?archived=true&limit=7"):
             path = f"{API}/conversations/{view['id']}/messages?after_seq=0&limit=100"
-            chats[view["id"]] = Fetched(view, await doors.pages(path))
-        total = await doors.rest("GET", f"{API}/unread-count")
+            chats[view["id"]] = Fetched(view, await client.pages(path))
+        total = await client.rest("GET", f"{API}/unread-count")
         if not total.is_ok:
             raise Lost
         return Fresh(chats, total.body["body"]["unread_count"])

@@ -144,11 +144,11 @@ class _Tour:
 
     def _do(
         self, kind: str, device: str, pick: float = MIDDLE, *, chat: int = 0, twist: str = "",
-        door: str = "socket",
+        transport: str = "socket",
     ) -> Action:  # fmt: skip
         spec = self._draft.chats[chat]
         action = make_action(self._draft, self._number, kind, device, spec, twist)
-        return replace(action, pick=pick, door=door if device else "rest")
+        return replace(action, pick=pick, transport=transport if device else "rest")
 
     def _open_and_join(self) -> None:
         """What is open already is opened once more."""
@@ -158,10 +158,10 @@ class _Tour:
         self._step(*joins, *(self._do("join", A, chat=number) for number in (1, 4)))
 
     def _burst(self) -> None:
-        """Everybody sends, by both doors, several at once in the first conversation."""
+        """Everybody sends, by both transports, several at once in the first conversation."""
         sends = [
-            self._do("send", device, door=door)
-            for door in ("socket", "rest", "socket")
+            self._do("send", device, transport=transport)
+            for transport in ("socket", "rest", "socket")
             for device in (A, B, C, D)
         ]
         sends += [self._do("send", ""), self._do("send", "owner0/b", chat=1)]
@@ -181,15 +181,23 @@ class _Tour:
 
     def _receipts(self) -> None:
         """Read from an earlier message on to the last one, or the last but one."""
-        for pick, door in ((LAST, "socket"), (MIDDLE, "rest"), (0.2, "socket"), (FIRST, "rest")):
-            self._step(self._do("read", D, pick, door=door), self._do("read", B, pick, door=door))
+        for pick, transport in (
+            (LAST, "socket"),
+            (MIDDLE, "rest"),
+            (0.2, "socket"),
+            (FIRST, "rest"),
+        ):
+            self._step(
+                self._do("read", D, pick, transport=transport),
+                self._do("read", B, pick, transport=transport),
+            )
         self._step(self._do("send", A, chat=4), self._do("send", A, chat=4))
         self._step(self._do("read", C, 0.2, chat=4))
 
     def _change(self) -> None:
         """Edits and deletes, also of what nobody has read; archiving, and what ends it."""
-        self._step(self._do("edit", A, LAST), self._do("edit", C, LAST, door="rest"))
-        self._step(self._do("delete", B, LAST), self._do("delete", D, MIDDLE, door="rest"))
+        self._step(self._do("edit", A, LAST), self._do("edit", C, LAST, transport="rest"))
+        self._step(self._do("delete", B, LAST), self._do("delete", D, MIDDLE, transport="rest"))
         self._step(self._do("delete", "client1/b", LAST, chat=3))
         self._step(self._do("archive", C, FIRST), self._do("archive", B, FIRST, chat=1))
         self._step(self._do("send", A), self._do("send", A, chat=1))
@@ -214,10 +222,13 @@ class _Tour:
                 self._step(*(self._do("typing", device, FIRST) for device in (A, C)))
 
     def _look(self) -> None:
-        for pick, door in ((FIRST, "socket"), (MIDDLE, "rest"), (LAST, "socket")):
+        for pick, transport in ((FIRST, "socket"), (MIDDLE, "rest"), (LAST, "socket")):
             self._step(
-                *(self._do("history", device, pick, door=door) for device in (A, C)),
-                *(self._do(kind, A, pick, door=door) for kind in ("view", "list", "unread")),
-                *(self._do(kind, C, pick, door=door) for kind in ("presence", "sync")),
+                *(self._do("history", device, pick, transport=transport) for device in (A, C)),
+                *(
+                    self._do(kind, A, pick, transport=transport)
+                    for kind in ("view", "list", "unread")
+                ),
+                *(self._do(kind, C, pick, transport=transport) for kind in ("presence", "sync")),
             )
         self._step(self._do("authenticate", A), self._do("leave", D))

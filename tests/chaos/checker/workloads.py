@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from tests.chaos.checker.backends import Service
+from tests.chaos.checker.clients import API
 from tests.chaos.checker.devices import Device
-from tests.chaos.checker.doors import API
 from tests.chaos.checker.histories import History, Known, Outcome, Write
 from tests.chaos.checker.operations import Operations
 from tests.chaos.checker.outboxes import Outgoing
@@ -169,7 +169,7 @@ class Workload:
     async def _open(self, device: Device, chat: ChatSpec) -> None:
         body = {"listing_id": str(chat.listing_id)}
         try:
-            answer = await device.doors.rest("POST", f"{API}/conversations", body)
+            answer = await device.client.rest("POST", f"{API}/conversations", body)
         except Lost:
             self._history.count("open", Outcome.UNKNOWN)
             raise
@@ -191,13 +191,15 @@ class Workload:
             body["reply_to_seq"] = 10**9
         elif action.twist == "blank":
             write.text = body["content"] = " \u200b "
-        outgoing = Outgoing(write, body, action.door, action.twist)
+        outgoing = Outgoing(write, body, action.transport, action.twist)
         device.outbox.put(outgoing)
         if action.twist == "again":
             device.outbox.put(replace(outgoing, twist=""))
         elif action.twist == "conflict":
             other = replace(write, text=action.text + " changed")
-            device.outbox.put(Outgoing(other, {**body, "content": other.text}, action.door, ""))
+            device.outbox.put(
+                Outgoing(other, {**body, "content": other.text}, action.transport, "")
+            )
 
     async def _perform(self, device: Device, action: Action, chat: ChatSpec, chat_id: str) -> None:
         if action.kind == "back":

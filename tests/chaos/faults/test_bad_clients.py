@@ -22,7 +22,7 @@ from tests.kit.proxy import running_proxy
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 EACH = 5
-"""Attackers of each kind at each door."""
+"""Attackers of each kind at each port."""
 
 CLOSED = 10.0
 GRACE = 2.0
@@ -68,7 +68,7 @@ async def site(
         yield running
 
 
-def doors(site: Site) -> list[int]:
+def ports(site: Site) -> list[int]:
     """The ports of all nodes and of HAProxy."""
     return [node.port for node in site.nodes] + [urlsplit(site.url).port or 0]
 
@@ -76,8 +76,8 @@ def doors(site: Site) -> list[int]:
 async def attack(
     site: Site, words: bytes, drop: bytes = b"", *, to_the_end: bool = True
 ) -> tuple[list[bytes], float]:
-    """The same at every door, EACH times: what came back, and how long the last one lasted."""
-    ports = doors(site) * EACH
+    """The same at every port, EACH times: what came back, and how long the last one lasted."""
+    all_ports = ports(site) * EACH
     results = await asyncio.gather(
         *(timed(drip(port, words, drop, GIVEN_UP, to_the_end=to_the_end)) for port in ports)
     )
@@ -113,7 +113,7 @@ async def test_too_much_too_slowly_or_nothing_is_refused_or_closed(
         14,
         "oversized payloads and slow requests",
         sends,
-        Figure("attackers", 7 * EACH * len(doors(site)), unit=""),
+        Figure("attackers", 7 * EACH * len(ports(site)), unit=""),
         Figure("too much: refused after", max(large[1], endless[1], packets), CLOSED),
         Figure("silent connections closed after", silent[1], CLOSED),
         Figure("slow heads", head[1], CLOSED),
@@ -135,7 +135,7 @@ async def say_too_much(site: Site, person: Person) -> float:
 
     async with ClientSession() as http:
         waits = await asyncio.gather(
-            *(timed(refuse(http, port)) for port in doors(site) for _ in range(EACH))
+            *(timed(refuse(http, port)) for port in ports(site) for _ in range(EACH))
         )
     return max(seconds for _, seconds in waits)
 
@@ -147,7 +147,7 @@ async def test_who_falls_silent_is_offline_and_nobody_else_notices(
     async with ClientSession() as http, AsyncExitStack() as stack:
         rest = Rest(http, site.url)
         chats, networks = [], []
-        for port in doors(site):
+        for port in ports(site):
             network = await stack.enter_async_context(running_proxy(("127.0.0.1", port)))
             chat = await open_chat(rest, site.database_url)
             await rest.send(chat.tenant, chat.id, content="Hello")

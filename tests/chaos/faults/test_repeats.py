@@ -1,4 +1,4 @@
-"""Fault 9: one send 50 times at once, by all doors of all nodes, across a month's end."""
+"""Fault 9: one send 50 times at once, by all transports of all nodes, across a month's end."""
 
 import asyncio
 import itertools
@@ -28,7 +28,7 @@ HEARD = 10.0
 """Seconds: every device has it by then."""
 
 
-class Doors:
+class Transports:
     """REST, a websocket and a polling session on each node, for the landlord of `chat`."""
 
     def __init__(self, chat: Chat, says: Sequence[Say], devices: Sequence[Device]) -> None:
@@ -55,7 +55,7 @@ class Doors:
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def doors(site: Site, load: LoadGenerator) -> AsyncIterator[Doors]:
+async def transports(site: Site, load: LoadGenerator) -> AsyncIterator[Transports]:
     chat = load.chats[0]
     says, devices = list[Say](), list[Device]()
     async with AsyncExitStack() as stack:
@@ -71,14 +71,14 @@ async def doors(site: Site, load: LoadGenerator) -> AsyncIterator[Doors]:
                 over_socket(poll, chat),
             ]
             devices.append(device)
-        yield Doors(chat, says, devices)
+        yield Transports(chat, says, devices)
 
 
-async def send(load: LoadGenerator, doors: Doors, within: float = 0.0) -> Send:
+async def send(load: LoadGenerator, transports: Transports, within: float = 0.0) -> Send:
     """A new message, sent TIMES times: stored by one attempt, and every answer the same."""
-    begun = Send(doors.chat)
+    begun = Send(transports.chat)
     load.sends.append(begun)
-    answers = await doors.say(begun.parts, within)
+    answers = await transports.say(begun.parts, within)
     begun.acknowledge(answers[0])
     assert [answer["duplicate"] for answer in answers].count(False) == 1
     assert {identity(answer) for answer in answers} == {(begun.id, begun.seq)}
@@ -116,17 +116,17 @@ async def places(database_url: str, sent: Sequence[Send]) -> list[str]:
 
 
 async def test_the_same_send_fifty_times_at_once_is_one_message(
-    site: Site, load: LoadGenerator, doors: Doors
+    site: Site, load: LoadGenerator, transports: Transports
 ) -> None:
     with load.window() as window:
-        before = await send(load, doors)
+        before = await send(load, transports)
         end = await end_the_month(site.database_url, timedelta(seconds=4))
         sent = [before]
         while datetime.now(UTC) < end - timedelta(seconds=0.5):
-            sent.append(await send(load, doors))
-        sent.append(await send(load, doors, within=1.0))  # some before the end, some after
-        sent.append(await send(load, doors))
-        again = await doors.say(before.parts)
+            sent.append(await send(load, transports))
+        sent.append(await send(load, transports, within=1.0))  # some before the end, some after
+        sent.append(await send(load, transports))
+        again = await transports.say(before.parts)
     assert {identity(answer) for answer in again} == {(before.id, before.seq)}
     assert all(answer["duplicate"] for answer in again)
     await load.settle()
@@ -136,33 +136,33 @@ async def test_the_same_send_fifty_times_at_once_is_one_message(
     sends = load.overlapping(window)
     record(
         9,
-        "the same send 50 times at once, by all doors of three nodes, across a month's end",
+        "the same send 50 times at once, by all transports of three nodes, across a month's end",
         sends,
         Figure("such sends", len(sent), unit=""),
-        Figure("copies that a device heard", most_heard(doors, sent), 1, unit=""),
+        Figure("copies that a device heard", most_heard(transports, sent), 1, unit=""),
         Figure("p99 of the acknowledgement", p99(sends)),
         Figure("latest delivery", load.lateness(sends), HEARD),
     )
 
 
-def most_heard(doors: Doors, sent: Sequence[Send]) -> int:
+def most_heard(transports: Transports, sent: Sequence[Send]) -> int:
     """How often a device heard of any of these, at most."""
-    heard = [[message["id"] for message in device.of("message")] for device in doors.devices]
+    heard = [[message["id"] for message in device.of("message")] for device in transports.devices]
     return max(ids.count(each.id) for ids in heard for each in sent)
 
 
 async def test_another_body_for_the_same_send_is_a_conflict(
-    load: LoadGenerator, doors: Doors
+    load: LoadGenerator, transports: Transports
 ) -> None:
-    """Whichever of two bodies comes first is stored; the other is refused by every door."""
+    """Whichever of two bodies comes first is stored; the other is refused by every transport."""
     conflicts = list[Any]()
     with load.window() as window:
         for _ in range(ROUNDS):
             await asyncio.sleep(0.1)
-            begun = Send(doors.chat)
+            begun = Send(transports.chat)
             load.sends.append(begun)
             bodies = [begun.parts, {**begun.parts, "content": "another"}] * (TIMES // 2)
-            answers = await doors.say_each(bodies)
+            answers = await transports.say_each(bodies)
             stored = [answer for answer in answers if answer["ok"]]
             begun.acknowledge(stored[0])
             assert [answer["duplicate"] for answer in stored].count(False) == 1

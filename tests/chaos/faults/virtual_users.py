@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientSession
 
+from tests.chaos.checker.clients import Client, Keys
 from tests.chaos.checker.devices import Device
-from tests.chaos.checker.doors import Doors, Keys
 from tests.chaos.checker.histories import History
 from tests.chaos.checker.plans import TOKEN_TTL, DeviceSpec
 from tests.chaos.checker.plans import Person as Somebody
@@ -48,8 +48,8 @@ class VirtualUser:
         history = History(on_violation=lambda violation: complain(str(violation)))
         who = Somebody(str(person.id), person.id, person.role)
         spec = DeviceSpec(who.name, who, "websocket", True, False, 100, 1.0, TOKEN_TTL)
-        doors = Doors(http, self._ports[0], who, Keys(SECRET, []), lambda _: None)
-        self._device = Device(spec, doors, history, Watch(history, {}), person.id.int)
+        client = Client(http, self._ports[0], who, Keys(SECRET, []), lambda _: None)
+        self._device = Device(spec, client, history, Watch(history, {}), person.id.int)
         self._device.joined.add(chat.id)
         self._device.move_on = self._move_on
         self._device.on_change = self._note
@@ -78,7 +78,7 @@ class VirtualUser:
     async def say(self, parts: dict[str, Any]) -> Any:
         """The acknowledgement; one of LOST when there is none."""
         await self.wait_ready()
-        return (await self._device.doors.send("socket", self.chat.id, parts)).body
+        return (await self._device.client.send("socket", self.chat.id, parts)).body
 
     async def close(self) -> None:
         await self._device.stop()
@@ -86,7 +86,7 @@ class VirtualUser:
     def _move_on(self) -> None:
         """To the next node."""
         self._ports.rotate(-1)
-        self._device.doors.port = self._device.doors.socket_port = self._ports[0]
+        self._device.client.port = self._device.client.socket_port = self._ports[0]
 
     def _note(self) -> None:
         for seq in range(len(self.applied) + 1, self.last_seq + 1):

@@ -1,4 +1,4 @@
-"""Connections that say random things, by every door of the sockets, and what they are told."""
+"""Connections that say random things, by every transport of the sockets, and what they are told."""
 
 import asyncio
 import re
@@ -36,13 +36,15 @@ class Connections:
 
     async def run(self, frames: Frames) -> None:
         """One connection, to its end."""
-        door = frames.random.choices((self._socketio, self._raw, self._polling), (60, 15, 25))[0]
+        transport = frames.random.choices((self._socketio, self._raw, self._polling), (60, 15, 25))[
+            0
+        ]
         reader, writer = await asyncio.open_connection(*self._address)
         heard = bytearray()
         listening = asyncio.create_task(_listen(reader, heard, writer))
         try:
             with suppress(ConnectionError):
-                await door(frames, writer, heard)
+                await transport(frames, writer, heard)
         finally:
             if frames.random.random() < 0.3:
                 writer.transport.abort()

@@ -1,4 +1,4 @@
-"""Random bytes for the sockets' doors: packets of Engine.IO and frames of websockets."""
+"""Random bytes for the sockets' client: packets of Engine.IO and frames of websockets."""
 
 import struct
 from collections.abc import Callable

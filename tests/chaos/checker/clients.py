@@ -47,7 +47,7 @@ class Keys:
         return token
 
 
-class Doors:
+class Client:
     """REST and socket for a person, at `port` of 127.0.0.1; `on_text` sees all that comes in.
 
     The socket connects to `socket_port` where that is another one. `ports` are those of
@@ -112,23 +112,23 @@ class Doors:
         return Answer(content["code"], content)
 
     async def send(
-        self, door: str, chat_id: str, body: dict[str, Any], *, port: int | None = None
+        self, transport: str, chat_id: str, body: dict[str, Any], *, port: int | None = None
     ) -> Answer:
-        """A message; the body has its `message` and `duplicate` whichever door is taken."""
-        if door == "socket":
+        """A message; the body has its `message` and `duplicate` whichever transport is taken."""
+        if transport == "socket":
             return await self.emit("message", {"conversation_id": chat_id, **body})
         path = f"{API}/conversations/{chat_id}/messages"
         answer = await self.rest("POST", path, body, port=port)
         return Answer(answer.code, {"message": answer.body.get("body")})
 
-    async def edit(self, door: str, message_id: str, content: str) -> Answer:
-        if door == "socket":
+    async def edit(self, transport: str, message_id: str, content: str) -> Answer:
+        if transport == "socket":
             return await self.emit("edit", {"message_id": message_id, "content": content})
         answer = await self.rest("PATCH", f"{API}/messages/{message_id}", {"content": content})
         return Answer(answer.code, {"message": answer.body.get("body")})
 
-    async def delete(self, door: str, message_id: str) -> Answer:
-        if door == "socket":
+    async def delete(self, transport: str, message_id: str) -> Answer:
+        if transport == "socket":
             return await self.emit("delete", {"message_id": message_id})
         return await self.rest("DELETE", f"{API}/messages/{message_id}")
 

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientSession, web
 
 from chatserver.models import Role
+from tests.chaos.checker.clients import Answer, Client, Keys
 from tests.chaos.checker.devices import Device
-from tests.chaos.checker.doors import Answer, Doors, Keys
 from tests.chaos.checker.histories import History
 from tests.chaos.checker.plans import TOKEN_TTL, DeviceSpec, Person
 from tests.chaos.checker.sessions import Lost
@@ -22,11 +22,11 @@ PERSON = Person("tenant", uuid4(), Role.CLIENT)
 
 
 @asynccontextmanager
-async def running_doors(port: int) -> AsyncIterator[Doors]:
+async def running_client(port: int) -> AsyncIterator[Client]:
     """Those of a person whose tokens no server accepts."""
     keys = Keys("no server's secret, and long enough", [])
     async with ClientSession() as http:
-        yield Doors(http, port, PERSON, keys, lambda _: None)
+        yield Client(http, port, PERSON, keys, lambda _: None)
 
 
 @asynccontextmanager
@@ -49,26 +49,26 @@ async def answering(status: int, content_type: str, text: str) -> AsyncIterator[
 async def test_a_page_of_the_balancer_is_no_answer_of_the_server(status: int) -> None:
     async with (
         answering(status, "text/html", "<html>no server is available</html>") as port,
-        running_doors(port) as doors,
+        running_client(port) as client,
     ):
         with pytest.raises(Lost):
-            await doors.rest("GET", "/api/chat/conversations")
+            await client.rest("GET", "/api/chat/conversations")
 
 
 async def test_an_error_of_the_server_is_its_answer() -> None:
     error = '{"code": "unavailable", "message": "later"}'
-    async with answering(503, "application/json", error) as port, running_doors(port) as doors:
-        answer = await doors.rest("GET", "/api/chat/conversations")
+    async with answering(503, "application/json", error) as port, running_client(port) as client:
+        answer = await client.rest("GET", "/api/chat/conversations")
         assert answer == Answer("unavailable", orjson.loads(error))
 
 
 async def test_a_page_where_the_server_must_answer_is_not_forgiven() -> None:
     async with (
         answering(500, "text/html", "<html>Internal Server Error</html>") as port,
-        running_doors(port) as doors,
+        running_client(port) as client,
     ):
         with pytest.raises(orjson.JSONDecodeError):
-            await doors.rest("GET", "/api/chat/conversations")
+            await client.rest("GET", "/api/chat/conversations")
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ async def test_only_a_token_that_ends_soon_may_be_refused_and_only_by_a_clock_ah
     history = History()
     async with (
         running_server(database_url) as server,
-        running_doors(server.port) as doors,
+        running_client(server.port) as client,
     ):
-        device = Device(spec, doors, history, Watch(history, {}), seed=1)
+        device = Device(spec, client, history, Watch(history, {}), seed=1)
         device.was_a_clock_ahead = lambda: was_a_clock_ahead
         device.start()
         await eventually(lambda: history.figures["handshakes refused: unauthorized"] > 0)
