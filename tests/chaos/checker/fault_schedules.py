@@ -28,8 +28,8 @@ INJECTIONS_OF_SEVERAL = {
     "no_partition": ("process", 1.0, 5.0),
     "blackhole": ("redis", 0.5, 8.0),
     "refuse": ("redis", 0.5, 8.0),
-    "deafen": ("redis", 0.5, 8.0),
-    "deafen_connection": ("redis", 3.0, 3.0),
+    "stop_receiving": ("redis", 0.5, 8.0),
+    "stop_receiving_once": ("redis", 3.0, 3.0),
     "delay": ("redis", 1.0, 6.0),
 }
 """Of several nodes: what it happens to, and for how many seconds at least and at most."""

@@ -49,7 +49,7 @@ async def warm_up(site: Site, plan: Plan) -> list[Resources]:
     return await measure(site)
 
 
-async def was_deaf(site: Site) -> bool:
+async def was_partitioned(site: Site) -> bool:
     """Whether a node did not hear the others for a while, as after it stood still."""
     metrics = [await node.server.metrics(site.http) for node in site.nodes]
     return any(each.get("chat_backplane_lost_total", 0.0) for each in metrics)

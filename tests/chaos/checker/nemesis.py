@@ -98,9 +98,9 @@ class Nemesis:
                 link.blackhole()
             case "refuse":
                 link.refuse()
-            case "deafen":
+            case "stop_receiving":
                 link.hold_answers()
-            case "deafen_connection":
+            case "stop_receiving_once":
                 link.hold_answers(of_new=False)
             case "delay":
                 link.delay(min(injection.seconds / 5, LONGEST_DELAYS[injection.target_kind]))

@@ -238,16 +238,16 @@ def _add_devices(draft: Draft) -> None:
     for index, person in enumerate(draft.people):
         count = 3 if index % 3 == 0 else 2
         for number in range(count):
-            is_deaf = number == 2
+            is_partitioned = number == 2
             transport = "polling" if rng.random() < 0.15 else "websocket"
             draft.devices.append(
                 DeviceSpec(
                     name=f"{person.name}/{'abc'[number]}",
                     person=person,
                     transport=transport,
-                    hears=not is_deaf,
+                    hears=not is_partitioned,
                     # One owner's devices say nothing: what they hold stays "sent".
-                    reports=person.name != "owner0" and not is_deaf,
+                    reports=person.name != "owner0" and not is_partitioned,
                     page=rng.choice((1, 2, 3, 100)),
                     interval=rng.uniform(0.1, 0.3),
                     token_ttl=4.0 if index % 5 == 4 and number == 1 else TOKEN_TTL,

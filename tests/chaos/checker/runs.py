@@ -19,7 +19,7 @@ from tests.chaos.checker.devices import Device
 from tests.chaos.checker.faults.planting import Fault
 from tests.chaos.checker.histories import History, Violation
 from tests.chaos.checker.levels import Levels
-from tests.chaos.checker.measures import add_people, measure, people_http, warm_up, was_deaf
+from tests.chaos.checker.measures import add_people, measure, people_http, warm_up, was_partitioned
 from tests.chaos.checker.nemesis import Nemesis
 from tests.chaos.checker.oracle import read_oracle
 from tests.chaos.checker.plans import BY_BALANCER, TOKEN_TTL, DeviceSpec, Person, Plan
@@ -188,7 +188,7 @@ class Run:
             await self.workload.finish(PATIENCE)
             if self.plan.shape.faults == "none":
                 await self.levels.check_live()
-                if not await was_deaf(self.site):
+                if not await was_partitioned(self.site):
                     self.levels.check_heard()
             else:
                 await self.levels.check_found()

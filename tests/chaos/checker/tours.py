@@ -26,7 +26,7 @@ from tests.chaos.checker.texts import write_text
 
 BREAKING = {
     "slow": Injection(0.0, "delay", "database", 0.15),
-    "deafen_connection": Injection(0.0, "deafen_connection", "redis", 3.5),
+    "stop_receiving_once": Injection(0.0, "stop_receiving_once", "redis", 3.5),
     "kill_server": Injection(0.0, "kill_server", "process", 0.0, node=2),
     "no_partition": Injection(0.0, "no_partition", "process", 0.5),
 }

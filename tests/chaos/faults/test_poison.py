@@ -156,7 +156,7 @@ async def test_events_that_cannot_be_read_keep_no_other_back(
                 await load.until_enough(window)
                 await until(lambda: have_noticed(site))
     await load.settle()
-    # A node that stands still for two seconds takes itself for deaf.
+    # A node that stands still for two seconds takes itself for partitioned.
     assert await losses(site) == heard or not is_for_table()
 
     async def are_ready() -> bool:

@@ -1,4 +1,4 @@
-"""Faults 2 to 4: Redis restarts, hangs, or leaves a node deaf. Sends go on."""
+"""Faults 2 to 4: Redis restarts, hangs, or leaves a node partitioned. Sends go on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -38,7 +38,7 @@ async def hear(site: Site) -> bool:
     return all([await site.metric(node, "chat_backplane_up") == 1 for node in range(3)])
 
 
-async def is_deaf(site: Site) -> bool:
+async def is_partitioned(site: Site) -> bool:
     """Whether the first node knows that it is; /readyz may fail for other reasons too."""
     return await site.metric(0, "chat_backplane_up") == 0
 
@@ -99,7 +99,7 @@ async def test_sends_go_on_while_redis_is_frozen(site: Site, load: LoadGenerator
     with load.window() as window:
         site.redis.freeze()
         said = await until(are(site, 503, 503, 503))
-        await until(lambda: is_deaf(site))
+        await until(lambda: is_partitioned(site))
         await linger(1)
         await load.until_enough(window)
         site.redis.thaw()
@@ -124,7 +124,7 @@ async def test_sends_go_on_while_redis_is_blackholed_for_one_node(
     with load.window() as window:
         site.nodes[0].redis.blackhole()
         said = await until(are(site, 503, 200, 200))
-        await until(lambda: is_deaf(site))
+        await until(lambda: is_partitioned(site))
         await linger(3)
         await load.until_enough(window)
     site.nodes[0].redis.heal()
@@ -161,7 +161,7 @@ async def test_a_deaf_node_is_taken_out_until_it_hears(site: Site, load: LoadGen
     sends = load.overlapping(window)
     record(
         4,
-        "a node's Redis listener is deaf",
+        "a node's Redis listener is partitioned",
         sends,
         Figure("p99 of the acknowledgement", p99(sends), allowed(load, calm)),
         Figure("latest delivery", load.lateness(sends), HEARD),
@@ -174,7 +174,7 @@ async def test_a_deaf_node_is_taken_out_until_it_hears(site: Site, load: LoadGen
 async def test_a_deaf_connection_is_replaced_by_the_node_itself(
     site: Site, load: LoadGenerator
 ) -> None:
-    """Nobody heals the connection that went deaf; a new one works."""
+    """Nobody heals the connection that went partitioned; a new one works."""
     node = site.nodes[0].redis
     calm = await measure_calm(load)
     before = await site.metric(0, LOST)
@@ -191,7 +191,7 @@ async def test_a_deaf_connection_is_replaced_by_the_node_itself(
     sends = load.overlapping(window)
     record(
         4,
-        "the listener's connection alone is deaf",
+        "the listener's connection alone is partitioned",
         sends,
         Figure("p99 of the acknowledgement", p99(sends), allowed(load, calm)),
         Figure("latest delivery", load.lateness(sends), HEARD),

@@ -44,7 +44,7 @@ def own_echo() -> None:
     patch(RedisBus, "_take", take_any)
 
 
-@fault(3, sign="nothing leads it from", around="deafen_connection", nodes=3)
+@fault(3, sign="nothing leads it from", around="stop_receiving_once", nodes=3)
 def no_sweep() -> None:
     """Nobody looks for what Redis did not carry."""
     patch(SweepService, "doubt", lambda *_: None)
