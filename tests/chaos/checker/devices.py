@@ -85,7 +85,7 @@ class Device:
     def start(self) -> None:
         self.spawn(self._live)
         self.spawn(self.outbox.run)
-        if not self.spec.hears:
+        if not self.spec.receives:
             self.spawn(self._sync_often)
 
     async def stop(self) -> None:
@@ -226,15 +226,15 @@ class Device:
             if payload["code"] != "token_expired":
                 self.complain(0, f"an error event came: {payload}")
             return
-        self._watch.heard(self, event, payload)
+        self._watch.received(self, event, payload)
         if event == "presence":
             self.told_online[payload["user_id"]] = payload["is_online"]
         if event in NUMBERED:
             self._check_one_copy(event, payload)
-        if not self.spec.hears:
+        if not self.spec.receives:
             return
         self.history.figures[f"event {event}"] += 1
-        behind = self.replica.hear(event, payload)
+        behind = self.replica.receive(event, payload)
         self.on_change()
         if behind is not None:
             self._heal_soon()
@@ -247,7 +247,7 @@ class Device:
             self.complain(3, f"{event} of seq {payload['seq']}, rev {rev}, came twice", chat_id)
         self._heard.add((chat_id, rev))
 
-    def check_heard(self) -> None:
+    def check_received(self) -> None:
         """Complain of changes that no event told of while the device was connected."""
         if self._floor is None:
             return

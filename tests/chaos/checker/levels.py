@@ -41,7 +41,7 @@ class Levels:
         """Without a fault, whoever is connected knows it all without asking."""
         for device in self._devices.values():
             await device.wait_ready()
-        holders = [holder for holder in self.holders() if self._devices[holder.name].spec.hears]
+        holders = [holder for holder in self.holders() if self._devices[holder.name].spec.receives]
         limit = BRIEF_LIVE_TIMEOUT if self._is_brief else LIVE_TIMEOUT
         deadline = time.monotonic() + limit
         before: list[Violation] = []
@@ -58,15 +58,15 @@ class Levels:
             await asyncio.sleep(0.1)
         self._history.complain_of(found)
 
-    def check_heard(self) -> None:
+    def check_received(self) -> None:
         """Without a fault, and on nodes that heard each other all the while, everybody is told
         of everything."""
         for device in self._devices.values():
-            if device.spec.hears:
-                device.check_heard()
+            if device.spec.receives:
+                device.check_received()
 
     async def check_found(self) -> None:
-        """After faults, whoever hears is led to what it was not told, without asking by itself."""
+        """After faults, whoever receives is led to what it was not told, without asking by itself."""
         limit = BRIEF_FOUND_TIMEOUT if self._is_brief else FOUND_TIMEOUT
         deadline = time.monotonic() + limit
         while found := list(self._check_found(await read_oracle(self._database_url))):
@@ -78,7 +78,7 @@ class Levels:
     def _check_found(self, oracle: Oracle) -> Iterator[Violation]:
         for holder in self.holders():
             device = self._devices[holder.name]
-            if not device.spec.hears:
+            if not device.spec.receives:
                 continue
             if not device.client.is_connected or not device.is_synced:
                 yield Violation(0, f"not in sync again: {device.condition()}", device=holder.name)

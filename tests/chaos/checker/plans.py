@@ -66,7 +66,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
-    """A device. `hears`: it applies events, or else lives from `sync` alone, which it
+    """A device. `receives`: it applies events, or else lives from `sync` alone, which it
     repeats every `interval` seconds. `reports`: it says what was delivered.
     `page`: how many conversations it asks `sync` for at once. `node`: the one that it
     connects to first, past the balancer; or BY_BALANCER."""
@@ -74,7 +74,7 @@ class DeviceSpec:
     name: str
     person: Person
     transport: str
-    hears: bool
+    receives: bool
     reports: bool
     page: int
     interval: float
@@ -208,7 +208,7 @@ def _leavers(draft: Draft) -> tuple[list[Leaver], list[Action]]:
         texts = [write_text(rng, chat.number, draft.number()) for _ in range(int(seconds * 4))]
         at = round(seconds * rng.uniform(0.4, 0.6), 4)
         leavers.append(Leaver(person, chat, at, [(text, draft.uuid()) for text in texts]))
-        devices = [one for one in draft.devices if one.person is chat.owner and one.hears]
+        devices = [one for one in draft.devices if one.person is chat.owner and one.receives]
         for _ in range(int(seconds)):
             kind = rng.choice(("send", "send", "read", "edit", "archive", "history", "view"))
             answers.append(
@@ -245,7 +245,7 @@ def _add_devices(draft: Draft) -> None:
                     name=f"{person.name}/{'abc'[number]}",
                     person=person,
                     transport=transport,
-                    hears=not is_partitioned,
+                    receives=not is_partitioned,
                     # One owner's devices say nothing: what they hold stays "sent".
                     reports=person.name != "owner0" and not is_partitioned,
                     page=rng.choice((1, 2, 3, 100)),
@@ -266,7 +266,7 @@ def _some_node(draft: Draft, transport: str) -> int:
 
 def _actions(draft: Draft) -> Iterator[Action]:
     rng, shape = draft.rng, draft.shape
-    hearing = [device for device in draft.devices if device.hears]
+    hearing = [device for device in draft.devices if device.receives]
     twists = TWISTS if shape.nodes == 1 else TWISTS_OF_SEVERAL
     at = 0.0
     while (at := at + rng.expovariate(shape.rate)) < shape.seconds:
@@ -289,7 +289,7 @@ def _actions(draft: Draft) -> Iterator[Action]:
 
 def _probes(draft: Draft) -> Iterator[Action]:
     """Whatever chance leaves out, everything is tried once."""
-    devices = [device for device in draft.devices if device.hears and _strange(draft, device)]
+    devices = [device for device in draft.devices if device.receives and _strange(draft, device)]
     for twist in PROBES:
         device = draft.rng.choice(devices)
         strange = _strange(draft, device)

@@ -66,7 +66,7 @@ class Presences:
         return await self._wait(watching)
 
     async def _join(self, device: Device) -> set[str]:
-        """Enter the rooms of the device's conversations: whom it hears of from now on."""
+        """Enter the rooms of the device's conversations: whom it receives of from now on."""
         peers: set[str] = set()
         for chat_id in device.joined:
             try:

@@ -92,7 +92,7 @@ class Replica:
 
     # Events
 
-    def hear(self, event: str, payload: dict[str, Any]) -> str | None:
+    def receive(self, event: str, payload: dict[str, Any]) -> str | None:
         """Apply an event, or keep it until its predecessors are there.
 
         The id of its conversation when that is behind now, or not known at all.
@@ -102,9 +102,9 @@ class Replica:
         if chat is None:
             return None if event in ("typing", "presence", "error") else str(chat_id)
         if event in NUMBERED:
-            self._hear_change(chat, event, payload)
+            self._receive_change(chat, event, payload)
         elif event == "conversation":
-            self._hear_view(chat, payload)
+            self._receive_view(chat, payload)
         elif event == "unread":
             chat.told_unread = payload["unread_count"]
             chat.journal.append(f"told of {chat.told_unread} unread")
@@ -113,14 +113,14 @@ class Replica:
             chat.heard_of = max(chat.heard_of, payload["rev"])
         return chat.id if chat.is_behind else None
 
-    def _hear_change(self, chat: Chat, event: str, payload: dict[str, Any]) -> None:
+    def _receive_change(self, chat: Chat, event: str, payload: dict[str, Any]) -> None:
         rev = payload["rev"]
         chat.heard_of = max(chat.heard_of, rev)
         if rev > chat.rev:
             chat.waiting[rev] = (event, payload)
             self._drain(chat)
 
-    def _hear_view(self, chat: Chat, view: View) -> None:
+    def _receive_view(self, chat: Chat, view: View) -> None:
         """It has no number of its own: it counts unless something later is known."""
         self._take_archived(chat, view)
         chat.heard_of = max(chat.heard_of, view["rev"])

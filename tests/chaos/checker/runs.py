@@ -189,7 +189,7 @@ class Run:
             if self.plan.shape.faults == "none":
                 await self.levels.check_live()
                 if not await was_partitioned(self.site):
-                    self.levels.check_heard()
+                    self.levels.check_received()
             else:
                 await self.levels.check_found()
             self.healing = time.monotonic() - began
@@ -228,7 +228,7 @@ class Run:
                 name=f"{person.name}/new",
                 person=person,
                 transport="websocket",
-                hears=True,
+                receives=True,
                 reports=False,
                 page=2,
                 interval=1.0,

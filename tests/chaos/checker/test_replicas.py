@@ -34,7 +34,7 @@ class Landlord:
     def __init__(self) -> None:
         self.complaints: list[tuple[int, str, str]] = []
         self.replica = Replica(LANDLORD, lambda *complaint: self.complaints.append(complaint))
-        self.replica.hear("conversation", view())
+        self.replica.receive("conversation", view())
 
     @property
     def chat(self) -> Chat:
@@ -44,13 +44,13 @@ class Landlord:
     def seqs(self) -> list[int]:
         return [seq for seq, _ in self.chat.log]
 
-    def hear(self, *messages: dict[str, Any]) -> str | None:
-        return [self.replica.hear("message", one) for one in messages][-1]
+    def receive(self, *messages: dict[str, Any]) -> str | None:
+        return [self.replica.receive("message", one) for one in messages][-1]
 
     def receipt(self, kind: str, rev: int, seq: int, who: str = LANDLORD) -> None:
         payload = {"conversation_id": CHAT, "seq": seq, "rev": rev}
         who_key = "read_by" if kind == "read_receipt" else "delivered_to"
-        self.replica.hear(kind, {**payload, who_key: who})
+        self.replica.receive(kind, {**payload, who_key: who})
 
 
 def test_events_that_overtake_each_other_are_applied_in_order() -> None:
@@ -125,13 +125,13 @@ def test_unread_is_what_others_wrote_behind_the_read_cursor() -> None:
     assert device.chat.unread == 3
     device.receipt("read_receipt", 4, 1)
     deleted = message(2, rev=5, content="") | {"is_deleted": True}
-    device.replica.hear("message_deleted", deleted)
+    device.replica.receive("message_deleted", deleted)
     assert device.chat.unread == 1
 
 
 def test_a_message_brings_an_archived_conversation_back() -> None:
     device = Landlord()
-    device.replica.hear("conversation", view(archived_by_owner=True, updated_at="2"))
+    device.replica.receive("conversation", view(archived_by_owner=True, updated_at="2"))
     assert device.chat.archived == (False, True)
     device.hear(message(1))
     assert device.chat.archived == (False, False)
@@ -140,11 +140,11 @@ def test_a_message_brings_an_archived_conversation_back() -> None:
 def test_a_view_from_before_a_message_does_not_put_it_away_again() -> None:
     device = Landlord()
     device.hear(message(1))
-    device.replica.hear("conversation", view(archived_by_owner=True, updated_at="2"))
+    device.replica.receive("conversation", view(archived_by_owner=True, updated_at="2"))
     assert device.chat.archived == (False, False)
 
 
 def test_a_head_says_that_something_is_missing() -> None:
     device = Landlord()
     payload = {"conversation_id": CHAT, "last_seq": 1, "rev": 1}
-    assert device.replica.hear("head", payload) == CHAT
+    assert device.replica.receive("head", payload) == CHAT

@@ -88,7 +88,7 @@ def _devices(person: Person, nodes: int) -> Iterator[DeviceSpec]:
         name=f"{person.name}/a",
         person=person,
         transport="polling" if polls else "websocket",
-        hears=True,
+        receives=True,
         reports=person.name != NAMES[SILENT],
         page=100,
         interval=0.1,
@@ -99,7 +99,7 @@ def _devices(person: Person, nodes: int) -> Iterator[DeviceSpec]:
     yield replace(first, name=f"{person.name}/b", transport="websocket", page=1,
                   node=BY_BALANCER if nodes == 1 else 1)  # fmt: skip
     if person.name in (NAMES[CLIENT], NAMES[OWNER]):
-        yield replace(first, name=f"{person.name}/c", hears=False, reports=False, page=2,
+        yield replace(first, name=f"{person.name}/c", receives=False, reports=False, page=2,
                       node=BY_BALANCER)  # fmt: skip
 
 
@@ -215,7 +215,7 @@ class _Tour:
         self._step(*(self._do("wait", device) for device in (B, D)))
 
     def _probe(self) -> None:
-        """What outsiders try; who got into the room then hears the others type."""
+        """What outsiders try; who got into the room then receives the others type."""
         for twist in PROBES:
             self._step(*(self._do("probe", f"outsider0/{each}", twist=twist) for each in "ab"))
             if twist == "join":

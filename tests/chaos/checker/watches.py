@@ -11,7 +11,7 @@ from tests.chaos.checker.texts import chats_in
 
 
 class Named(Protocol):
-    """Somebody who hears: a device, or a caller without one."""
+    """Somebody who receives: a device, or a caller without one."""
 
     user: str
 
@@ -49,7 +49,7 @@ class Watch:
             if chat is None or UUID(listener.user) not in {person.id for person in chat.people}:
                 listener.complain(5, f"a text of the conversation {number} came: {text[:300]}")
 
-    def heard(self, listener: Named, event: str, payload: Any) -> None:
+    def received(self, listener: Named, event: str, payload: Any) -> None:
         """An event: it is about a conversation of one's own, and tells no receipt too early."""
         chat_id = payload.get("conversation_id")
         if event == "conversation":

@@ -81,15 +81,15 @@ class Workload:
             self._begin(action)
         await self._until_done(patience)
         give_up_at = time.monotonic() + HEARD
-        while time.monotonic() < give_up_at and not self._have_heard():  # noqa: ASYNC110
+        while time.monotonic() < give_up_at and not self._have_received():  # noqa: ASYNC110
             await asyncio.sleep(TICK)
 
-    def _have_heard(self) -> bool:
+    def _have_received(self) -> bool:
         """Whether whoever listens holds all that anybody was told of."""
         return all(
             chat.rev >= self._history.known.get(chat.id, Known()).rev
             for device in self._devices.values()
-            if device.spec.hears and device.is_synced
+            if device.spec.receives and device.is_synced
             for chat in device.replica.chats.values()
         )
 
@@ -133,7 +133,7 @@ class Workload:
         return next(
             device
             for device in self._devices.values()
-            if device.spec.person is chat.client and device.spec.hears
+            if device.spec.person is chat.client and device.spec.receives
         )
 
     async def _attempt(self, action: Action) -> None:
