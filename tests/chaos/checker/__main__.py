@@ -16,7 +16,8 @@ from tests.chaos.checker import faults
 from tests.chaos.checker.fault_schedules import INJECTIONS_OF_SEVERAL
 from tests.chaos.checker.plans import Shape, make_plan
 from tests.chaos.checker.reports import describe, table_head, table_row, table_total
-from tests.chaos.checker.runs import Result, run
+from tests.chaos.checker.results import Result
+from tests.chaos.checker.runs import run
 from tests.chaos.checker.servers import BUDGETS
 from tests.kit.balancer import find_program
 from tests.kit.postgres import Databases, running_postgres

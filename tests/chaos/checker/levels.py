@@ -66,7 +66,7 @@ class Levels:
                 device.check_received()
 
     async def check_found(self) -> None:
-        """After faults, whoever receives is led to what it was not told, without asking by itself."""
+        """After faults, whoever receives events is led to what it was not told, unasked."""
         limit = BRIEF_FOUND_TIMEOUT if self._is_brief else FOUND_TIMEOUT
         deadline = time.monotonic() + limit
         while found := list(self._check_found(await read_oracle(self._database_url))):

@@ -13,7 +13,7 @@ from tests.chaos.checker.plans import Person
 from tests.chaos.checker.sessions import Lost
 
 PRESENT_TIMEOUT = 30.0
-"""Within this time after everything is healed presence equals the oracle. In a brief run,
+"""Within this time after everything is healed presence equals the truth. In a brief run,
 where that is not so on purpose, it is not waited for that long."""
 
 BRIEF_PRESENT_TIMEOUT = 7.0

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tests.chaos.checker.histories import History, Outcome
-from tests.chaos.checker.runs import Result
+from tests.chaos.checker.results import Result
 
 LONGEST, MOST = 3000, 10
 """Of what servers logged as an error, so much is shown beside violations."""

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import ClientSession
@@ -25,6 +24,7 @@ from tests.chaos.checker.oracle import read_oracle
 from tests.chaos.checker.plans import BY_BALANCER, TOKEN_TTL, DeviceSpec, Person, Plan
 from tests.chaos.checker.presences import Presences
 from tests.chaos.checker.replicas import Fetched
+from tests.chaos.checker.results import Result, is_error
 from tests.chaos.checker.servers import SECRET, ServerFailed
 from tests.chaos.checker.sessions import Lost
 from tests.chaos.checker.site import Site, running_site
@@ -48,25 +48,6 @@ NOTHING: Mapping[str, Fault] = {}
 
 PRESENCE, LEFT_OVER, END = 8, 10, 0
 """The invariants that are looked at once the people are done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a run found. `seconds` is all of it, `healing` the time until all was well
-    again, `starts` how often a server was started, `errors` what they logged as such."""
-
-    plan: Plan
-    history: History
-    seconds: float
-    healing: float
-    starts: int
-    errors: Sequence[str]
-    not_found: Sequence[str] = ()
-    """The faults that were sought in vain."""
-
-    @property
-    def violations(self) -> list[Violation]:
-        return self.history.violations
 
 
 class Run:
@@ -328,16 +309,11 @@ async def run(
             await _stop(running)
     text = await asyncio.to_thread(site.read_log)
     running.history.complain_of(views.check_log(text, running.keys.issued))
-    errors = [line for line in text.splitlines() if _is_error(line)]
+    errors = [line for line in text.splitlines() if is_error(line)]
     seconds = time.monotonic() - began
     return Result(
         plan, running.history, seconds, running.healing, site.starts, errors, running.not_found
     )
-
-
-def _is_error(line: str) -> bool:
-    """A failure that the log calls one, but for background work that is repeated anyway."""
-    return '"level":"error"' in line and "background_task_failed" not in line
 
 
 async def _check_left_over(running: Run, before: Sequence[Resources]) -> None:

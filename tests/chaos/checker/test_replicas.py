@@ -55,23 +55,23 @@ class Landlord:
 
 def test_events_that_overtake_each_other_are_applied_in_order() -> None:
     device = Landlord()
-    assert device.hear(message(2)) == CHAT
+    assert device.receive(message(2)) == CHAT
     assert device.seqs == []
-    assert device.hear(message(1)) is None
+    assert device.receive(message(1)) is None
     assert device.seqs == [1, 2]
     assert not device.complaints
 
 
 def test_what_came_already_is_dropped() -> None:
     device = Landlord()
-    device.hear(message(1), message(1), message(2), message(1))
+    device.receive(message(1), message(1), message(2), message(1))
     assert device.seqs == [1, 2]
     assert not device.complaints
 
 
 def test_a_gap_is_healed_by_sync_and_what_waited_follows() -> None:
     device = Landlord()
-    device.hear(message(1), message(3))
+    device.receive(message(1), message(3))
     assert device.replica.behind() == [CHAT]
     changes = [message(2)]
     device.replica.take({**view(2, 2), "changes": changes, "limited": False})
@@ -83,7 +83,7 @@ def test_a_gap_is_healed_by_sync_and_what_waited_follows() -> None:
 def test_too_many_changes_are_paged_while_events_wait() -> None:
     device = Landlord()
     device.replica.take({**view(3, 3), "changes": [message(3)], "limited": True})
-    device.hear(message(5), message(4))
+    device.receive(message(5), message(4))
     assert device.seqs == []
     pages = [message(n) for n in range(1, 5)]
     device.replica.take_page(device.chat, pages, is_last=True)
@@ -94,13 +94,13 @@ def test_too_many_changes_are_paged_while_events_wait() -> None:
 
 def test_a_message_that_comes_again_with_a_new_rev_is_complained_of() -> None:
     device = Landlord()
-    device.hear(message(1), message(1, rev=2))
+    device.receive(message(1), message(1, rev=2))
     assert [complaint[0] for complaint in device.complaints] == [3]
 
 
 def test_a_hole_in_the_numbers_is_complained_of() -> None:
     device = Landlord()
-    device.hear(message(1), message(3, rev=2))
+    device.receive(message(1), message(3, rev=2))
     assert [complaint[0] for complaint in device.complaints] == [3]
 
 
@@ -112,7 +112,7 @@ def test_a_sync_that_leaves_out_a_message_is_complained_of() -> None:
 
 def test_a_receipt_that_goes_back_or_beyond_is_complained_of() -> None:
     device = Landlord()
-    device.hear(message(1), message(2))
+    device.receive(message(1), message(2))
     device.receipt("delivery_receipt", 3, 2)
     device.receipt("delivery_receipt", 4, 1)
     device.receipt("read_receipt", 5, 3)
@@ -121,7 +121,7 @@ def test_a_receipt_that_goes_back_or_beyond_is_complained_of() -> None:
 
 def test_unread_is_what_others_wrote_behind_the_read_cursor() -> None:
     device = Landlord()
-    device.hear(message(1), message(2), message(3))
+    device.receive(message(1), message(2), message(3))
     assert device.chat.unread == 3
     device.receipt("read_receipt", 4, 1)
     deleted = message(2, rev=5, content="") | {"is_deleted": True}
@@ -133,13 +133,13 @@ def test_a_message_brings_an_archived_conversation_back() -> None:
     device = Landlord()
     device.replica.receive("conversation", view(archived_by_owner=True, updated_at="2"))
     assert device.chat.archived == (False, True)
-    device.hear(message(1))
+    device.receive(message(1))
     assert device.chat.archived == (False, False)
 
 
 def test_a_view_from_before_a_message_does_not_put_it_away_again() -> None:
     device = Landlord()
-    device.hear(message(1))
+    device.receive(message(1))
     device.replica.receive("conversation", view(archived_by_owner=True, updated_at="2"))
     assert device.chat.archived == (False, False)
 

@@ -1,4 +1,4 @@
-"""Thousands of sockets in one process: each comes back and into sync, and does no more."""
+"""Light virtual users, thousands in one process: each comes back and into sync, no more."""
 
 import asyncio
 import random

@@ -79,7 +79,7 @@ async def attack(
     """The same at every port, EACH times: what came back, and how long the last one lasted."""
     all_ports = ports(site) * EACH
     results = await asyncio.gather(
-        *(timed(drip(port, words, drop, GIVEN_UP, to_the_end=to_the_end)) for port in ports)
+        *(timed(drip(port, words, drop, GIVEN_UP, to_the_end=to_the_end)) for port in all_ports)
     )
     return [answer for answer, _ in results], max(seconds for _, seconds in results)
 

@@ -49,7 +49,7 @@ async def js() -> AsyncIterator[NodeClient]:
 async def test_websockets_work_and_polling_is_told_why_it_does_not(
     site: Site, load: LoadGenerator, js: NodeClient
 ) -> None:
-    """The load's people, the real client's websockets and its polls: all by that balancer."""
+    """Virtual users, the real client's websockets and its polls: all by that balancer."""
     with load.window() as window:
         websockets = []
         for chat in load.chats:

@@ -39,7 +39,7 @@ async def test_without_a_free_connection_requests_are_refused_and_sends_go_on(
         sent = await rests[0].send(chat.tenant, chat.id, content="to be changed")
         await connection.execute("BEGIN")
         await connection.fetch(LOCK, chat.id)
-        # The load's devices have synced by then: what a device asks has its turn before
+        # The virtual users have synced by then: what a device asks has its turn before
         # what it sends next.
         await asyncio.sleep(1)
         with load.window() as window:

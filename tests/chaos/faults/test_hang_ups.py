@@ -185,7 +185,7 @@ async def add_hasty(rest: Rest, site: Site) -> Hasty:
 
 @asynccontextmanager
 async def hanging_up(hasty: Sequence[Hasty], ports: Sequence[int]) -> AsyncIterator[None]:
-    """Everybody again and again, at every transport."""
+    """Everybody again and again, at every node."""
     is_over = False
 
     async def keep_going(each: Hasty, *, on_socket: bool) -> None:

@@ -87,7 +87,7 @@ async def repeated(*operations: Operation) -> AsyncIterator[None]:
 
 
 async def test_a_message_that_is_refused_fails_alone(site: Site, load: LoadGenerator) -> None:
-    """Among the load's, in the same conversations and so in the same statements."""
+    """Among those of the load, in the same conversations and so in the same statements."""
     answers: list[Any] = []
 
     def saying(say: Say) -> Operation:

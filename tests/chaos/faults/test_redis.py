@@ -1,4 +1,4 @@
-"""Faults 2 to 4: Redis restarts, hangs, or leaves a node partitioned. Sends go on."""
+"""Faults 2 to 4: Redis restarts, hangs, or is partitioned from a node. Sends go on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -174,7 +174,7 @@ async def test_a_deaf_node_is_taken_out_until_it_hears(site: Site, load: LoadGen
 async def test_a_deaf_connection_is_replaced_by_the_node_itself(
     site: Site, load: LoadGenerator
 ) -> None:
-    """Nobody heals the connection that went partitioned; a new one works."""
+    """Nobody heals the connection on which nothing comes any more; a new one works."""
     node = site.nodes[0].redis
     calm = await measure_calm(load)
     before = await site.metric(0, LOST)

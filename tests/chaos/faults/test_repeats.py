@@ -1,4 +1,4 @@
-"""Fault 9: one send 50 times at once, by all transports of all nodes, across a month's end."""
+"""Fault 9: one send 50 times at once, over every transport of every node, across a month's end."""
 
 import asyncio
 import itertools
@@ -136,7 +136,7 @@ async def test_the_same_send_fifty_times_at_once_is_one_message(
     sends = load.overlapping(window)
     record(
         9,
-        "the same send 50 times at once, by all transports of three nodes, across a month's end",
+        "the same send 50 times at once, over every transport of three nodes, across a month's end",
         sends,
         Figure("such sends", len(sent), unit=""),
         Figure("copies that a device heard", most_heard(transports, sent), 1, unit=""),
