@@ -16,7 +16,7 @@ from chatserver.realtime.python_socketio import SOCKETIO_CHANNEL
 from chatserver.realtime.room_names import user_room
 from chatserver.sio.adapter import EVERYONE
 from tests.chaos.faults.load_generator import LoadGenerator, Say, over_rest, p99, slowest
-from tests.chaos.faults.records import Figure, is_for_table, linger, record
+from tests.chaos.faults.records import ENOUGH, Figure, is_for_table, linger, record
 from tests.chaos.faults.sites import Site, until
 from tests.kit.clients import Rest
 from tests.kit.redis import redis_client
@@ -96,6 +96,9 @@ async def test_a_message_that_is_refused_fails_alone(site: Site, load: LoadGener
             answers.append(await say({"content": f"{POISON} {key}", "client_msg_id": key}))
 
         return operation
+
+    async def are_answered() -> bool:
+        return len(answers) >= ENOUGH
 
     async with ClientSession() as http:
         rests = [Rest(http, node.base_url) for node in site.nodes]
