@@ -29,8 +29,15 @@ class Device:
     """
 
     def __init__(
-        self, spec: DeviceSpec, client: Client, history: History, watch: Watch, seed: int
+        self,
+        spec: DeviceSpec,
+        client: Client,
+        history: History,
+        watch: Watch,
+        seed: int,
+        patience: float | None = None,
     ) -> None:
+        """`patience`: seconds that a connection and an answer may take, as in SocketSession."""
         self.spec = spec
         self.client = client
         self.history = history
@@ -54,6 +61,7 @@ class Device:
         self._ready = asyncio.Event()
         self._back = asyncio.Event()
         self._watch = watch
+        self._patience = patience
         self._rng = random.Random(seed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._syncing = asyncio.Lock()
@@ -190,7 +198,7 @@ class Device:
         self._floor = None
         self.told_online.clear()
         self.doing = "connecting"
-        session = SocketSession(self._hear, self.client.on_text)
+        session = SocketSession(self._hear, self.client.on_text, self._patience)
         token = self.client.keys.token(self.spec.person, self.spec.token_ttl)
         await session.open(self.client.http, self.client.socket_port, self.spec.transport, token)
         self.client.session = session

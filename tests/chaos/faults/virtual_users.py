@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,17 +11,34 @@ from aiohttp import ClientError, ClientSession
 
 from tests.chaos.checker.clients import Client, Keys
 from tests.chaos.checker.devices import Device
-from tests.chaos.checker.histories import History
+from tests.chaos.checker.histories import History, Known, Violation
 from tests.chaos.checker.plans import TOKEN_TTL, DeviceSpec
 from tests.chaos.checker.plans import Person as Somebody
 from tests.chaos.checker.replicas import Chat as HeldChat
+from tests.chaos.checker.replicas import Replica
 from tests.chaos.checker.sessions import Lost
-from tests.chaos.checker.watches import Watch
+from tests.chaos.checker.watches import Named, Watch
+from tests.chaos.faults.records import is_for_table
+from tests.chaos.faults.sites import PATIENCE
 from tests.kit.app import SECRET, Person
 from tests.kit.clients import Chat
 
 LOST = (OSError, ClientError, TimeoutError, Lost)
 """What may happen to anybody whose server is in trouble (OSError: refused, reset)."""
+
+
+ANYTHING_ELSE = 0
+"""The invariant of complaints that are none of a device's own: what was refused, for example."""
+
+
+class Unwatched(Watch):
+    """Others act for these people, too: what they were told says nothing of their devices."""
+
+    def received(self, listener: Named, event: str, payload: Any) -> None: ...
+
+    def saw(self, listener: Named, view: Any, began: Mapping[str, Known]) -> None: ...
+
+    def synced(self, listener: Named, replica: Replica, began: Mapping[str, Known]) -> None: ...
 
 
 class VirtualUser:
@@ -45,11 +62,17 @@ class VirtualUser:
         self.away: list[tuple[float, float]] = []
         self._ports = deque(urlsplit(url).port or 0 for url in urls)
         self._lost_at = time.monotonic()
-        history = History(on_violation=lambda violation: complain(str(violation)))
+
+        def take(violation: Violation) -> None:
+            if violation.invariant != ANYTHING_ELSE:
+                complain(str(violation))
+
+        history = History(on_violation=take)
         who = Somebody(str(person.id), person.id, person.role)
         spec = DeviceSpec(who.name, who, "websocket", True, False, 100, 1.0, TOKEN_TTL)
         client = Client(http, self._ports[0], who, Keys(SECRET, []), lambda _: None)
-        self._device = Device(spec, client, history, Watch(history, {}), person.id.int)
+        self._device = Device(spec, client, history, Unwatched(history, {}), person.id.int,
+                              10.0 if is_for_table() else PATIENCE)  # fmt: skip
         self._device.joined.add(chat.id)
         self._device.move_on = self._move_on
         self._device.on_change = self._note
