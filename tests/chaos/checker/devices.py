@@ -73,10 +73,7 @@ class Device:
         self._floor: dict[str, int] | None = None
 
     def _new_replica(self) -> Replica:
-        def complain(invariant: int, what: str, chat_id: str) -> None:
-            self.complain(invariant, what, chat_id)
-
-        return Replica(self.user, complain)
+        return Replica(self.user, self.complain)
 
     def complain(self, invariant: int, what: str, chat_id: str = "") -> None:
         chat = self.replica.chats.get(chat_id)

@@ -179,9 +179,8 @@ async def test_events_that_cannot_be_read_keep_no_other_back(
 
 
 async def have_noticed(site: Site) -> bool:
-    """Whether every node has counted some, and told what it failed with."""
-    invalid = [await site.metric(n, INVALID) for n in range(len(site.nodes))]
-    return min(invalid) > 0 and all("bus_message_failed" in node.log for node in site.nodes)
+    """Whether every node has counted some; what has no right form further in it ignores."""
+    return min([await site.metric(n, INVALID) for n in range(len(site.nodes))]) > 0
 
 
 async def keys_of(site: Site) -> Signatures:
