@@ -77,12 +77,9 @@ class Device:
 
     def complain(self, invariant: int, what: str, chat_id: str = "") -> None:
         chat = self.replica.chats.get(chat_id)
+        evidence = list(chat.journal)[-12:] if chat else ()
         self.history.complain(
-            invariant,
-            what,
-            chat=chat_id,
-            device=self.spec.name,
-            evidence=list(chat.journal)[-12:] if chat else (),
+            invariant, what, chat=chat_id, device=self.spec.name, evidence=evidence
         )
 
     # Life
