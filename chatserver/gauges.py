@@ -33,7 +33,7 @@ class Gauges:
         if (bus := self.backplane.bus) is not None:
             received = {**bus.received, "not_obeyed": self.manager.external_refused}
             metrics.bus_state(
-                is_heard=bus.is_heard,
+                is_receiving=bus.is_receiving,
                 lost=bus.lost,
                 unconfirmed=len(bus),
                 dropped=bus.dropped,

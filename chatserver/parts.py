@@ -75,7 +75,7 @@ class Parts:
         self.closing = closing
         self._host = host
         pool = settings.database
-        self.requests = database.lane(pool.pool_size, pool.pool_timeout)
+        self.requests = database.bulkhead(pool.pool_size, pool.pool_timeout)
         self._encoder = MessageEncoder()
         self._create_sockets()
         self._create_publisher()

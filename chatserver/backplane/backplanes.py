@@ -47,7 +47,7 @@ class Backplane:
         bus = RedisBus(links.connect, prefix, signatures)
 
         def is_available() -> bool:
-            return bus.is_heard
+            return bus.is_receiving
 
         return cls(
             RedisLeases(links.client, prefix, is_available),
@@ -62,11 +62,11 @@ class Backplane:
         )
 
     async def is_ready(self) -> bool:
-        """True while this node hears the others; a node alone always does."""
-        return self.bus is None or self.bus.is_heard
+        """True while this node receives what others publish; a node alone always does."""
+        return self.bus is None or self.bus.is_receiving
 
     def has_others(self) -> bool:
-        """True if other nodes share this backplane just now, as far as this one hears."""
+        """True if other nodes share this backplane just now, as far as this one receives them."""
         return self.bus is not None and self.bus.has_others
 
     async def close(self) -> None:

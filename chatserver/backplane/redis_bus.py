@@ -22,12 +22,12 @@ from chatserver.backplane.redis_channels import RedisChannels
 from chatserver.backplane.redis_others import Others
 from chatserver.backplane.signatures import SEPARATOR, Signatures, Verdict
 
-CANARY_INTERVAL: Final = 0.5
-DEAF_AFTER: Final = 2.0
-"""Seconds without the own canary, after which a node counts as deaf and connects anew."""
+HEARTBEAT_INTERVAL: Final = 0.5
+PARTITIONED_AFTER: Final = 2.0
+"""Seconds without the own heartbeat, after which a node counts as partitioned and connects anew."""
 
 MAX_AGE: Final = 5.0
-"""Seconds that a message may wait for Redis. What is older is given up, for it will be
+"""Seconds that a message may wait for Redis. What is older is dropped, for it will be
 found by those who missed it."""
 
 
@@ -54,7 +54,7 @@ class RedisBus:
         self.published = 0
         self.received: Counter[str] = Counter()
         self._prefix = f"{prefix}:".encode()
-        self._canary_channel = self._prefix + b"nodes"
+        self._heartbeat_channel = self._prefix + b"nodes"
         self._plain: dict[bytes, Callable[[bytes], None]] = {}
         self._own = f"{self.node_id.hex}:".encode()
         self._number = 0
@@ -62,26 +62,26 @@ class RedisBus:
             connect,
             self._take,
             sign=signatures.sign,
-            connected=self._send_canary,
-            disconnected=self._become_deaf,
+            connected=self._send_heartbeat,
+            disconnected=self._stop_receiving,
         )
         self._others = Others(self._tell_doubt)
-        self._canaries: dict[int, float] = {}
-        self._heard_at = time.monotonic()
-        self._is_deaf = True
+        self._heartbeats: dict[int, float] = {}
+        self._received_at = time.monotonic()
+        self._is_partitioned = True
         self._is_closing = False
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
 
     @property
-    def is_heard(self) -> bool:
-        """True while this node hears itself through Redis."""
-        return not self._is_deaf
+    def is_receiving(self) -> bool:
+        """True while this node receives what it publishes itself, through Redis."""
+        return not self._is_partitioned
 
     @property
-    def seconds_unheard(self) -> float:
+    def seconds_partitioned(self) -> float:
         """Seconds since the newest heartbeat that came back was sent."""
-        return time.monotonic() - self._heard_at
+        return time.monotonic() - self._received_at
 
     @property
     def disordered(self) -> int:
@@ -101,7 +101,7 @@ class RedisBus:
     @property
     def dropped(self) -> int:
         """Number of messages dropped because Redis took too long."""
-        return self._channels.given_up
+        return self._channels.dropped
 
     def __len__(self) -> int:
         """Number of messages that Redis has not confirmed."""
@@ -126,7 +126,7 @@ class RedisBus:
         self._plain = {
             self._prefix + channel.encode(): take for channel, take in (plain or {}).items()
         }
-        self._channels.listen(self._canary_channel)
+        self._channels.listen(self._heartbeat_channel)
         self._channels.start()
         self._task = asyncio.create_task(self._watch())
 
@@ -165,8 +165,8 @@ class RedisBus:
 
     def _take(self, channel: bytes, published: bytes) -> None:
         """Receive messages published as one: by this node, another one, or anybody else."""
-        is_canary = channel == self._canary_channel
-        if not is_canary and published.startswith(self._own):
+        is_heartbeat = channel == self._heartbeat_channel
+        if not is_heartbeat and published.startswith(self._own):
             # The signature is one more, so the separators are as many as the messages.
             self.received["own"] += max(published.count(SEPARATOR), 1)
             return
@@ -179,8 +179,8 @@ class RedisBus:
             self._refuse(verdict)
             return
         for message in messages.split(SEPARATOR):
-            if is_canary:
-                self._take_canary(message, is_signed=is_signed)
+            if is_heartbeat:
+                self._take_heartbeat(message, is_signed=is_signed)
             else:
                 self._take_other(channel, message, is_signed=is_signed)
 
@@ -220,73 +220,79 @@ class RedisBus:
             # One message that cannot be handled must not keep the others.
             self._log.exception("bus_message_failed")
 
-    # Canaries
+    # Heartbeats
 
-    def _say(self, canary: dict[str, object]) -> None:
-        canary["node"] = self.node_id.hex
-        self._channels.publish(self._canary_channel, orjson.dumps(canary))
+    def _say(self, heartbeat: dict[str, object]) -> None:
+        heartbeat["node"] = self.node_id.hex
+        self._channels.publish(self._heartbeat_channel, orjson.dumps(heartbeat))
 
     async def _watch(self) -> None:
-        """Send canaries, and tell of doubts."""
+        """Send heartbeats, and tell of doubts."""
         while True:
             now = time.monotonic()
-            self._channels.give_up_older(MAX_AGE)
+            self._channels.drop_older(MAX_AGE)
             if self._channels.connected_at is not None:
-                self._send_canary()
+                self._send_heartbeat()
             self._watch_self(now)
             self._others.watch(now)
-            await asyncio.sleep(CANARY_INTERVAL)
+            await asyncio.sleep(HEARTBEAT_INTERVAL)
 
-    def _send_canary(self) -> None:
+    def _send_heartbeat(self) -> None:
         self._number += 1
-        self._canaries[self._number] = time.monotonic()
-        while len(self._canaries) > 2 * DEAF_AFTER / CANARY_INTERVAL:
-            del self._canaries[next(iter(self._canaries))]
-        self._say({"number": self._number, "given_up": self._channels.given_up})
+        self._heartbeats[self._number] = time.monotonic()
+        while len(self._heartbeats) > 2 * PARTITIONED_AFTER / HEARTBEAT_INTERVAL:
+            del self._heartbeats[next(iter(self._heartbeats))]
+        # The name `given_up` is what nodes of older versions read.
+        self._say({"number": self._number, "given_up": self._channels.dropped})
 
     def _watch_self(self, now: float) -> None:
         connected_at = self._channels.connected_at
-        if connected_at is not None and now - max(connected_at, self._heard_at) > DEAF_AFTER:
-            self._become_deaf()
+        if (
+            connected_at is not None
+            and now - max(connected_at, self._received_at) > PARTITIONED_AFTER
+        ):
+            self._stop_receiving()
             self._channels.drop()
-        if self._is_deaf:
-            self._doubt(self._heard_at)
+        if self._is_partitioned:
+            self._doubt(self._received_at)
 
-    def _become_deaf(self) -> None:
+    def _stop_receiving(self) -> None:
         """From now on messages may be missed."""
-        if not self._is_deaf:
-            self._is_deaf = True
+        if not self._is_partitioned:
+            self._is_partitioned = True
             self.lost += 1
             if not self._is_closing:
                 self._log.warning("backplane_not_receiving")
 
-    def _take_canary(self, message: bytes, *, is_signed: bool) -> None:
+    def _take_heartbeat(self, message: bytes, *, is_signed: bool) -> None:
         try:
-            canary = orjson.loads(message)
-            node_id: bytes = canary["node"].encode()
+            heartbeat = orjson.loads(message)
+            node_id: bytes = heartbeat["node"].encode()
         except (ValueError, TypeError, KeyError, AttributeError):
             self.received["invalid"] += 1
             return
         if node_id == self.node_id.hex.encode():
-            self._hear_self(canary.get("number"))
+            self._receive_own(heartbeat.get("number"))
         else:
-            self._hear_other(node_id, canary, is_signed=is_signed)
+            self._receive_other(node_id, heartbeat, is_signed=is_signed)
 
-    def _hear_self(self, number: object) -> None:
-        sent_at = self._canaries.pop(number, None) if isinstance(number, int) else None
+    def _receive_own(self, number: object) -> None:
+        sent_at = self._heartbeats.pop(number, None) if isinstance(number, int) else None
         if sent_at is None:
             return
-        if self._is_deaf:
-            # Subscribed again since before this canary: one last look for what was missed.
-            self._is_deaf = False
-            self._doubt(self._heard_at)
-            self._log.info("backplane_receiving", after=round(sent_at - self._heard_at, 1))
-        self._heard_at = sent_at
+        if self._is_partitioned:
+            # Subscribed again since before this heartbeat: one last look for what was missed.
+            self._is_partitioned = False
+            self._doubt(self._received_at)
+            self._log.info("backplane_receiving", after=round(sent_at - self._received_at, 1))
+        self._received_at = sent_at
 
-    def _hear_other(self, node_id: bytes, canary: dict[str, object], *, is_signed: bool) -> None:
+    def _receive_other(
+        self, node_id: bytes, heartbeat: dict[str, object], *, is_signed: bool
+    ) -> None:
         if not self._others.get(node_id).takes(is_signed=is_signed):
             self.received[Verdict.FORGED] += 1
             return
         if not is_signed:
             self.unsigned_at = time.monotonic()
-        self._others.hear(node_id, canary)
+        self._others.receive(node_id, heartbeat)

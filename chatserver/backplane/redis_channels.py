@@ -60,7 +60,7 @@ class RedisChannels:
     """Publishes in order, and receives from the channels that are listened on.
 
     What was published is kept until Redis has confirmed it, and sent again over the
-    next connection: it may arrive twice, and is lost only when it is given up. What is
+    next connection: it may arrive twice, and is lost only when it is dropped. What is
     published to a channel right after something else for it goes with that, as one:
     most of what Redis and its readers have to do is for each, whatever its size.
     """
@@ -77,7 +77,7 @@ class RedisChannels:
         """`receive(channel, published)` is called for whatever was published as one, in
         order, and `disconnected` whenever messages may be missed from then on."""
         self.connected_at: float | None = None
-        self.given_up = 0
+        self.dropped = 0
         self._connect = connect
         self._receive = receive
         self._sign = sign
@@ -123,11 +123,11 @@ class RedisChannels:
             self._waiting.append(_Waiting(channel, message))
         self._waiting_bytes += len(message)
         if self._waiting_bytes > MAX_WAITING_BYTES:
-            self._give_up(len(self))
+            self._drop_waiting(len(self))
         self._wake.set()
 
-    def give_up_older(self, age: float) -> None:
-        """Drop what has waited for more than `age` seconds; counted in `given_up`."""
+    def drop_older(self, age: float) -> None:
+        """Drop what has waited for more than `age` seconds; counted in `dropped`."""
         before = time.monotonic() - age
         old = 0
         for waiting in (*self._unconfirmed, *self._waiting):
@@ -135,9 +135,9 @@ class RedisChannels:
                 break
             old += 1
         if old:
-            self._give_up(old)
+            self._drop_waiting(old)
 
-    def _give_up(self, count: int) -> None:
+    def _drop_waiting(self, count: int) -> None:
         self._log.warning("bus_messages_dropped", count=count)
         if self._unconfirmed:
             # Replies to them may still come and would be taken for those of others.
@@ -145,7 +145,7 @@ class RedisChannels:
             self.drop()
         for _ in range(count):
             self._waiting_bytes -= self._waiting.popleft().size
-        self.given_up += count
+        self.dropped += count
 
     def _send_again(self) -> None:
         self._waiting.extendleft(reversed(self._unconfirmed))

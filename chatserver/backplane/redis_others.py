@@ -7,7 +7,7 @@ from typing import Any, Final
 SILENT_AFTER: Final = 3.0
 DOUBTS: Final = 2
 FORGOTTEN_AFTER: Final = 20.0
-"""Seconds without another node's canary: it may have died before it published what it
+"""Seconds without another node's heartbeat: it may have died before it published what it
 had committed. That is looked for after 3 and again after 6 seconds. (One that lives, but
 is cut off, says so in PostgreSQL.) At last it is forgotten."""
 
@@ -17,14 +17,14 @@ MAX_NODES: Final = 1000
 class Other:
     """Another node."""
 
-    __slots__ = ("canary", "doubts", "given_up", "heard_at", "is_signing", "newest")
+    __slots__ = ("doubts", "dropped", "heartbeat", "is_signing", "newest", "received_at")
 
     def __init__(self, newest: int) -> None:
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
         self.newest = newest
         self.is_signing = False
-        self.canary = 0
-        self.given_up = 0
+        self.heartbeat = 0
+        self.dropped = 0
         self.doubts = 0
 
     def takes(self, *, is_signed: bool) -> bool:
@@ -66,39 +66,39 @@ class Others:
     def watch(self, now: float) -> None:
         """Doubt those that are silent, and forget them in the end."""
         for node_id, node in list(self._nodes.items()):
-            silence = now - node.heard_at
+            silence = now - node.received_at
             if silence > FORGOTTEN_AFTER:
                 self.forget(node_id)
             elif silence > SILENT_AFTER * (node.doubts + 1) and node.doubts < DOUBTS:
                 node.doubts += 1
-                self._doubt(node.heard_at)
+                self._doubt(node.received_at)
 
-    def hear(self, node_id: bytes, canary: Mapping[str, Any]) -> None:
-        """Take a canary, or a goodbye."""
-        if canary.get("bye"):
+    def receive(self, node_id: bytes, heartbeat: Mapping[str, Any]) -> None:
+        """Take a heartbeat, or a goodbye."""
+        if heartbeat.get("bye"):
             self.forget(node_id)
             return
         node = self.get(node_id)
-        given_up, number = canary.get("given_up"), canary.get("number")
-        if isinstance(given_up, int) and given_up > node.given_up:
-            self._doubt(node.heard_at)
-            node.given_up = given_up
+        dropped, number = heartbeat.get("given_up"), heartbeat.get("number")
+        if isinstance(dropped, int) and dropped > node.dropped:
+            self._doubt(node.received_at)
+            node.dropped = dropped
         if isinstance(number, int):
             self._compare(node, number)
-        node.heard_at = time.monotonic()
+        node.received_at = time.monotonic()
         node.doubts = 0
 
     def _compare(self, node: Other, number: int) -> None:
-        """A canary comes after all that its node published with lower numbers.
+        """A heartbeat comes after all that its node published with lower numbers.
 
         Where that is not so, something was sent again, or one of the numbers was not the
         node's own, and then what it said since was taken for repeated.
         """
-        if number <= node.canary:
-            self._doubt(node.heard_at)
+        if number <= node.heartbeat:
+            self._doubt(node.received_at)
             return
-        node.canary = number
+        node.heartbeat = number
         if node.newest > number:
             self.disordered += 1
-            self._doubt(node.heard_at)
+            self._doubt(node.received_at)
             node.newest = number

@@ -70,7 +70,7 @@ def driver_url(url: str) -> URL:
 
 # Reached, but not able to serve now: shutting down, starting up, out of
 # connections, disk full, a lock or a statement that took too long.
-_PASSING = (
+_TRANSIENT = (
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
@@ -104,9 +104,9 @@ _FROM_DATABASE = (
 )
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Return whether the database is away or busy, not that a statement is wrong."""
-    return any(isinstance(cause, _PASSING) for cause in _causes(error))
+    return any(isinstance(cause, _TRANSIENT) for cause in _causes(error))
 
 
 def is_lock_conflict(error: BaseException) -> bool:
@@ -149,13 +149,13 @@ def unavailable() -> Unavailable:
     return Unavailable("The database is not available right now.", retry_after=RETRY_AFTER)
 
 
-class _Lane:
+class _Bulkhead:
     """Lets `width` in at once; whoever has waited `patience` seconds gets a TimeoutError.
 
-    From a lane one goes on into the `outer` one, if there is one.
+    From a bulkhead one goes on into the `outer` one, if there is one.
     """
 
-    def __init__(self, width: int, patience: float, outer: "_Lane | None") -> None:
+    def __init__(self, width: int, patience: float, outer: "_Bulkhead | None") -> None:
         self.in_use = 0
         self._places = asyncio.Semaphore(width)
         self._patience = patience
@@ -177,20 +177,20 @@ class _Lane:
 class Database:
     """Gives out connections and transactions; a database that is away is `Unavailable`."""
 
-    def __init__(self, engine: AsyncEngine, lane: _Lane | None = None) -> None:
+    def __init__(self, engine: AsyncEngine, bulkhead: _Bulkhead | None = None) -> None:
         self.engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._lane = lane
+        self._bulkhead = bulkhead
 
-    def lane(self, width: int, patience: float, **execution_options: Any) -> "Database":
+    def bulkhead(self, width: int, patience: float, **execution_options: Any) -> "Database":
         """The same pool for callers of whom there may be many: `width` of them at a time.
 
-        The others wait for their turn, at most `patience` seconds. So they do not stand
-        in the way of those who share the pool and depend on a free connection. A lane of
-        a lane is a part of its width.
+        The others wait for their turn, at most `patience` seconds, then they raise
+        Unavailable. So they do not stand in the way of those who share the pool and depend
+        on a free connection. A bulkhead of a bulkhead is a part of its width.
         """
         engine = self.engine.execution_options(**execution_options)
-        return Database(engine, _Lane(width, patience, self._lane))
+        return Database(engine, _Bulkhead(width, patience, self._bulkhead))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -219,19 +219,19 @@ class Database:
             async with self._place(), engine.begin() as connection:
                 yield connection
         except _FROM_DATABASE as error:
-            if is_passing(error):
+            if is_transient(error):
                 raise unavailable() from error
             # In its place, for it quotes the statement's values: they belong in no log.
             refused = StatementRefused(describe(error))
             raise refused.with_traceback(error.__traceback__) from None
 
     def _place(self) -> AbstractAsyncContextManager[None]:
-        return nullcontext() if self._lane is None else self._lane.place()
+        return nullcontext() if self._bulkhead is None else self._bulkhead.place()
 
     def connections_in_use(self) -> int:
-        """Of its lane; without one, of the pool."""
-        if self._lane is not None:
-            return self._lane.in_use
+        """Number of connections in use in its bulkhead; without one, in the pool."""
+        if self._bulkhead is not None:
+            return self._bulkhead.in_use
         pool = self.engine.pool
         assert isinstance(pool, AsyncAdaptedQueuePool)
         return pool.checkedout()

@@ -35,7 +35,7 @@ STOP_TIMEOUT = 15.0
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _DEFAULT_PORT = 5432
 # Held for a moment by the last processes of a killed predecessor.
-_PASSING = ("pre-existing shared memory block", "could not bind", "lock file")
+_TRANSIENT = ("pre-existing shared memory block", "could not bind", "lock file")
 
 
 class EmbeddedPostgresError(Exception):
@@ -230,7 +230,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + RETRY_TIMEOUT
         while not self._try_launch():
             why = self._directory.failure()
-            if time.monotonic() > deadline or not any(words in why for words in _PASSING):
+            if time.monotonic() > deadline or not any(words in why for words in _TRANSIENT):
                 raise EmbeddedPostgresError(
                     f"PostgreSQL did not start: {why} (see {self._directory.log})"
                 )

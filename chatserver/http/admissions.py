@@ -29,7 +29,7 @@ class Reason(Enum):
 class Candidate(Protocol):
     """A connection on probation."""
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Close it at once."""
 
 
@@ -100,7 +100,7 @@ class Admissions:
         self._candidates[candidate] = None
         if len(self._candidates) > SPARE:
             oldest, _ = self._candidates.popitem(last=False)
-            oldest.give_up()
+            oldest.abort()
 
     def forget(self, candidate: Candidate) -> None:
         self._candidates.pop(candidate, None)

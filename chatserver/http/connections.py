@@ -149,7 +149,7 @@ class Connection(web.RequestHandler):
 
     def _refuse_head(self, *, is_waiting: bool) -> None:
         if not is_waiting:
-            self.give_up()
+            self.abort()
             return
         self._request_count += 1
         self._messages.append((_long_head(), EMPTY_PAYLOAD))
@@ -160,7 +160,7 @@ class Connection(web.RequestHandler):
         """Serve the first request of a connection on probation, if it is of the right kind."""
         is_request = isinstance(message, RawRequestMessage)
         if not (is_request and self._admission.try_request(message.path, message.headers)):
-            self.give_up()
+            self.abort()
             return
         self._admissions.forget(self)
         if self._admission.reason is not None:
@@ -178,7 +178,7 @@ class Connection(web.RequestHandler):
         """Return how many bytes the kernel has not taken."""
         return self._wire.get_write_buffer_size()
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Close at once and throw away what was not sent, in the kernel, too."""
         connection = self._wire.get_extra_info("socket")
         if connection is not None:
@@ -278,7 +278,7 @@ class ConnectionServer(web.Server):
     """Makes a `Connection` for each client that is accepted.
 
     `request_timeout` and `write_timeout` are in seconds; `on_unread` hears of each
-    connection whose answer was given up; `options` are those of aiohttp's RequestHandler.
+    connection whose response was aborted; `options` are those of aiohttp's RequestHandler.
     """
 
     def __init__(

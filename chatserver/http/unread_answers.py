@@ -1,4 +1,4 @@
-"""Answers that nobody reads: given up after a while, so that nothing is held for who is away."""
+"""Answers that nobody reads: aborted after a while, so that nothing is held for who is away."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Reader(Protocol):
     def unsent_bytes(self) -> int:
         """Return how many bytes the system has not taken yet; 0 for what others see to."""
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Close the connection at once and throw away what was not sent."""
 
 
@@ -49,14 +49,14 @@ class UnreadAnswers:
     """Gives up the connections whose clients take nothing for `timeout` seconds, or too little.
 
     A connection is watched from when something is left of what it writes until all of it
-    is gone. Who takes LEAST_RATE is never given up. One timer serves all, and runs only
+    is gone. Who takes LEAST_RATE is never aborted. One timer serves all, and runs only
     while there are any.
     """
 
-    def __init__(self, timeout: float, on_given_up: Callable[[], None]) -> None:
+    def __init__(self, timeout: float, on_aborted: Callable[[], None]) -> None:
         self._timeout = timeout
         self._tick = min(TICK, timeout / 2)
-        self._on_given_up = on_given_up
+        self._on_aborted = on_aborted
         self._stuck: dict[Reader, _Unsent] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._unlogged = 0
@@ -88,8 +88,8 @@ class UnreadAnswers:
                 late.append(reader)
         for reader in late[:AT_ONCE]:
             self.forget(reader)
-            reader.give_up()
-            self._on_given_up()
+            reader.abort()
+            self._on_aborted()
         self._log(now, min(len(late), AT_ONCE))
         self._timer = None
         if self._stuck:

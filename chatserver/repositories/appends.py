@@ -12,7 +12,7 @@ What the statement guarantees, also when other nodes run it at the same time:
 - A `client_msg_id` is used once. A key that another node commits while this
   statement waits for the row lock is not seen by the snapshot that looks keys up;
   the primary key of `message_keys` then refuses the whole statement, and the
-  caller runs it again (`is_repeatable`).
+  caller runs it again (`is_retryable`).
 - The counters of unread messages move with the messages.
 - Who may send, and who gets a message, is read from the locked row of the conversation:
   whoever adds or removes somebody writes it there, under the same lock. The rows of
@@ -337,7 +337,7 @@ def _unread(rows: Sequence[asyncpg.Record]) -> dict[UUID, list[Unread]]:
     return unread
 
 
-def is_repeatable(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     """Whether a failed append left nothing behind and may succeed when run again."""
     if isinstance(error, asyncpg.UniqueViolationError):
         return error.table_name == "message_keys"

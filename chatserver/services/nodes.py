@@ -51,7 +51,7 @@ class Hearing(Protocol):
     unsigned_at: float | None
 
     @property
-    def is_heard(self) -> bool: ...
+    def is_receiving(self) -> bool: ...
 
 
 class NodeService:
@@ -72,7 +72,7 @@ class NodeService:
         self._hearing = hearing
         self._version = version
         self._looked_at = float("-inf")
-        self._heard_since: float | None = None
+        self._receiving_since: float | None = None
         self._doubt: Callable[[float], None] = lambda since: None
         self._log = structlog.get_logger(__name__)
 
@@ -135,15 +135,15 @@ class NodeService:
 
     def _watch_hearing(self) -> None:
         hearing = self._hearing
-        if hearing is None or not hearing.is_heard:
-            self._heard_since = None
-        elif self._heard_since is None:
-            self._heard_since = time.monotonic()
+        if hearing is None or not hearing.is_receiving:
+            self._receiving_since = None
+        elif self._receiving_since is None:
+            self._receiving_since = time.monotonic()
 
     def _hears_no_older(self) -> bool:
         """Whether this node has heard long enough that no node publishes without signing."""
         assert self._hearing is not None
-        since, unsigned_at = self._heard_since, self._hearing.unsigned_at
+        since, unsigned_at = self._receiving_since, self._hearing.unsigned_at
         if since is None:
             return False
         return time.monotonic() - max(since, unsigned_at or since) > ALIVE

@@ -36,7 +36,7 @@ class PresenceService:
         *,
         max_sockets: int = 0,
     ) -> None:
-        """`requests` is the lane of the calls. `max_sockets` is how many a user may have
+        """`requests` is the bulkhead of the calls. `max_sockets` is how many a user may have
         open at a time; 0 is any number.
         """
         self._database = database

@@ -50,7 +50,7 @@ class Readiness:
     def __init__(
         self, database: Database, backplane: Callable[[], Awaitable[bool]] = _alone
     ) -> None:
-        """`backplane` says whether this node hears the others."""
+        """`backplane` says whether this node receives from others."""
         self._database = database
         self._backplane = backplane
         self._is_migrated = False

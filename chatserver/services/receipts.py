@@ -48,8 +48,8 @@ class ReceiptService:
 
     A cursor never goes back, `read` takes `delivered` with it, and neither passes the last
     message; an observer's stand still. Requests of one participant that wait together
-    become one move. What only reads is in the lane `requests`; moves share one connection,
-    which they do not have to wait for: behind each waits what its device sends next.
+    become one move. Reads use the bulkhead `requests`. Cursor moves are batched on one
+    dedicated connection, because a device's next event waits for its previous one.
     """
 
     def __init__(

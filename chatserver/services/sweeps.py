@@ -42,10 +42,10 @@ class Hearing(Protocol):
     node_id: UUID
 
     @property
-    def is_heard(self) -> bool: ...
+    def is_receiving(self) -> bool: ...
 
     @property
-    def seconds_unheard(self) -> float: ...
+    def seconds_partitioned(self) -> float: ...
 
 
 class _Mark(NamedTuple):
@@ -111,10 +111,10 @@ class SweepService:
     async def _tell_others(self, connection: AsyncConnection) -> None:
         """Say in the database that this node is cut off, or that it no longer is."""
         hearing = self._hearing
-        if not hearing.is_heard and hearing.seconds_unheard > CUT_OFF_AFTER:
+        if not hearing.is_receiving and hearing.seconds_partitioned > CUT_OFF_AFTER:
             await nodes.set_cut_off(connection, hearing.node_id)
             self._is_cut_off = True
-        elif hearing.is_heard and self._is_cut_off:
+        elif hearing.is_receiving and self._is_cut_off:
             await nodes.clear_cut_off(connection, hearing.node_id)
             self._is_cut_off = False
 

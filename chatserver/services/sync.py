@@ -98,7 +98,7 @@ class SyncService:
         max_answer_bytes: int,
         at_once: int,
     ) -> None:
-        self._database = database.lane(at_once, PATIENCE, **sync.SNAPSHOT_OPTIONS)
+        self._database = database.bulkhead(at_once, PATIENCE, **sync.SNAPSHOT_OPTIONS)
         self._views = ConversationViews(host)
         self._presence = presence
         self._senders = senders

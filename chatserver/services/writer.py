@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chatserver.aio.batcher import Batcher
-from chatserver.db.engine import create_engine, describe, is_passing, unavailable
+from chatserver.db.engine import create_engine, describe, is_transient, unavailable
 from chatserver.errors import InternalError
 from chatserver.events import ConversationChanged, MessageSent, Publisher, UnreadChanged
 from chatserver.models import Message, MessageStatus
@@ -20,7 +20,7 @@ from chatserver.repositories.appends import (
     Outcome,
     append_messages,
     append_under_locks,
-    is_repeatable,
+    is_retryable,
 )
 from chatserver.repositories.locks import list_locked
 from chatserver.services.hints import HeadHints
@@ -151,7 +151,7 @@ class MessageWriter:
         except Exception as error:
             if isinstance(error, asyncpg.LockNotAvailableError):
                 return await self._store_unlocked(batch)
-            if is_passing(error):
+            if is_transient(error):
                 return await self._give_up(batch, error)
             if len(batch) == 1:
                 # Not the exception itself: it quotes the message.
@@ -203,7 +203,7 @@ class MessageWriter:
             try:
                 return await append(await self._connect(), batch)
             except asyncpg.PostgresError as error:
-                if not is_repeatable(error):
+                if not is_retryable(error):
                     raise
         return await append(await self._connect(), batch)
 

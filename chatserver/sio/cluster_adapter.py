@@ -19,7 +19,7 @@ class Bus(Protocol):
     """Bus that carries events from node to node, by channels."""
 
     @property
-    def is_heard(self) -> bool: ...
+    def is_receiving(self) -> bool: ...
 
     def publish(self, channels: Collection[str], body: bytes) -> None: ...
 
@@ -105,7 +105,7 @@ class ClusterAdapter(Adapter):
         Without the bus this gives up soon: the node is in doubt then, and tells its
         clients what they may have missed.
         """
-        if not self._bus.is_heard or room not in self._members:
+        if not self._bus.is_receiving or room not in self._members:
             return
         confirmed = self._bus.listen(self._channels.get(room, room))
         if not confirmed.done():

@@ -12,8 +12,8 @@ from aioprometheus.collectors import Counter, Gauge, Histogram
 from aioprometheus.histogram import Histogram as Buckets
 
 
-class Tally:
-    """The values of a counter or a gauge, each for one value of every label."""
+class BufferedCounter:
+    """Values of a counter or a gauge by labels, put into the collector when it is read."""
 
     def __init__(self, collector: Counter | Gauge, *labels: str) -> None:
         self._collector = collector
@@ -32,8 +32,8 @@ class Tally:
             self._collector.set(dict(zip(self._labels, values, strict=True)), count)
 
 
-class Distribution:
-    """The observations of a histogram, for one value of every label."""
+class BufferedHistogram:
+    """Observations of a histogram by labels, put into the collector when it is read."""
 
     def __init__(self, collector: Histogram, *labels: str) -> None:
         self._collector = collector

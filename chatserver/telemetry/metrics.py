@@ -6,7 +6,7 @@ from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
 from aioprometheus.renderer import render
 
 from chatserver.models import MessageType, Role
-from chatserver.telemetry.counters import Distribution, Tally
+from chatserver.telemetry.counters import BufferedCounter, BufferedHistogram
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, float("inf"))
 DELIVERY_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, float("inf"))
@@ -19,7 +19,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = Registry()
         self._collect: list[Callable[[], None]] = []
-        self._tallies: list[Tally | Distribution] = []
+        self._buffered: list[BufferedCounter | BufferedHistogram] = []
         counter, level, histogram = self._counter, self._level, self._histogram
         gauge = self._gauge
         self._sockets = level(
@@ -83,10 +83,10 @@ class Metrics:
             "Conversations whose participants were told to look whether they missed something",
         )
         self._unpublished = gauge("chat_publish_queue", "Events that wait to be sent to sockets")
-        self._bus_heard = gauge("chat_backplane_up", "1 while this node hears itself through Redis")
+        self._bus_up = gauge("chat_backplane_up", "1 while this node receives its own messages")
         self._bus_lost = Counter(
             "chat_backplane_lost_total",
-            "How often this node ceased to hear itself through Redis",
+            "How often this node ceased to receive through Redis",
             registry=self._registry,
         )
         self._bus_waiting = gauge(
@@ -97,7 +97,7 @@ class Metrics:
             "Messages to other nodes that waited for Redis for too long",
             registry=self._registry,
         )
-        self._bus_nodes = gauge("chat_backplane_nodes", "Other nodes that this node hears")
+        self._bus_nodes = gauge("chat_backplane_nodes", "Other nodes that this node receives from")
         self._bus_published = Counter(
             "chat_backplane_published_total",
             "Messages that were published to other nodes",
@@ -184,7 +184,7 @@ class Metrics:
     def bus_state(
         self,
         *,
-        is_heard: bool,
+        is_receiving: bool,
         lost: int,
         unconfirmed: int,
         dropped: int,
@@ -194,7 +194,7 @@ class Metrics:
         disordered: int,
         are_signatures_required: bool,
     ) -> None:
-        self._bus_heard.set({}, int(is_heard))
+        self._bus_up.set({}, int(is_receiving))
         self._bus_lost.set({}, lost)
         self._bus_waiting.set({}, unconfirmed)
         self._bus_dropped.set({}, dropped)
@@ -311,30 +311,30 @@ class Metrics:
         """The metrics in the format that the Accept headers ask for, and its headers."""
         for collect in self._collect:
             collect()
-        for tally in self._tallies:
-            tally.show()
+        for counter in self._buffered:
+            counter.show()
         content, headers = render(self._registry, list(accept))
         return content, dict(headers)
 
-    def _counter(self, name: str, doc: str, *labels: str) -> Tally:
-        return self._tally(Counter(name, doc, registry=self._registry), *labels)
+    def _counter(self, name: str, doc: str, *labels: str) -> BufferedCounter:
+        return self._buffer(Counter(name, doc, registry=self._registry), *labels)
 
-    def _level(self, name: str, doc: str, *labels: str) -> Tally:
+    def _level(self, name: str, doc: str, *labels: str) -> BufferedCounter:
         """A gauge that goes up and down by one."""
-        return self._tally(self._gauge(name, doc), *labels)
+        return self._buffer(self._gauge(name, doc), *labels)
 
-    def _tally(self, collector: Counter | Gauge, *labels: str) -> Tally:
-        tally = Tally(collector, *labels)
-        self._tallies.append(tally)
-        return tally
+    def _buffer(self, collector: Counter | Gauge, *labels: str) -> BufferedCounter:
+        counter = BufferedCounter(collector, *labels)
+        self._buffered.append(counter)
+        return counter
 
     def _gauge(self, name: str, doc: str) -> Gauge:
         return Gauge(name, doc, registry=self._registry)
 
     def _histogram(
         self, name: str, doc: str, buckets: Sequence[float], *labels: str
-    ) -> Distribution:
+    ) -> BufferedHistogram:
         histogram = Histogram(name, doc, registry=self._registry, buckets=buckets)
-        distribution = Distribution(histogram, *labels)
-        self._tallies.append(distribution)
-        return distribution
+        buffered = BufferedHistogram(histogram, *labels)
+        self._buffered.append(buffered)
+        return buffered

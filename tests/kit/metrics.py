@@ -17,7 +17,7 @@ def metric_names(metrics: Metrics) -> set[str]:
 
 def counted_labels(metrics: Metrics) -> dict[str, set[str]]:
     """The labels of each metric that is counted as things happen, not set at a scrape."""
-    return {tally._collector.name: set(tally._labels) for tally in metrics._tallies}
+    return {counter._collector.name: set(counter._labels) for counter in metrics._buffered}
 
 
 def sample_names(metrics: Metrics) -> dict[str, str]:

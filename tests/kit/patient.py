@@ -14,14 +14,14 @@ from chatserver.backplane import redis_bus, redis_calls
 PATIENT = 5.0
 """The deadline of a call where Redis is there, in seconds: the machine may be busy."""
 
-DEAF_AFTER = 20.0
-"""Seconds after which a node that hears nothing takes itself for deaf."""
+PARTITIONED_AFTER = 20.0
+"""Seconds after which a node that hears nothing takes itself for partitioned."""
 
 
 def be_patient() -> None:
     """To be called before anybody takes any of these by its own name."""
     redis_calls.TIMEOUT = PATIENT  # type: ignore[misc]
-    redis_bus.DEAF_AFTER = DEAF_AFTER  # type: ignore[misc]
+    redis_bus.PARTITIONED_AFTER = PARTITIONED_AFTER  # type: ignore[misc]
 
 
 if __name__ == "__main__":

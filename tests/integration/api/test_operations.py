@@ -28,11 +28,11 @@ async def test_a_node_is_ready_until_it_drains(own_rest: Rest) -> None:
 async def test_a_probe_can_do_without_the_other_nodes(
     own_rest: Rest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def is_heard() -> bool:
+    async def is_receiving() -> bool:
         return False
 
     monkeypatch.setattr(readiness, "FRESH", 0.0)
-    monkeypatch.setattr(own_rest.node.readiness, "_backplane", is_heard)
+    monkeypatch.setattr(own_rest.node.readiness, "_backplane", is_receiving)
     assert (await own_rest.get("/readyz", user=None)).status == 503
     reply = await own_rest.get("/readyz?exclude=backplane", user=None)
     assert (reply.status, reply.json["status"]) == (200, "ready")

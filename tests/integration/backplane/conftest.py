@@ -3,10 +3,10 @@
 import pytest
 
 from chatserver.backplane import redis_bus
-from tests.kit.patient import DEAF_AFTER
+from tests.kit.patient import PARTITIONED_AFTER
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A node that was given no CPU for a while does not take itself for deaf."""
-    monkeypatch.setattr(redis_bus, "DEAF_AFTER", DEAF_AFTER)
+    """A node that was given no CPU for a while does not take itself for partitioned."""
+    monkeypatch.setattr(redis_bus, "PARTITIONED_AFTER", PARTITIONED_AFTER)

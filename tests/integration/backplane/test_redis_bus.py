@@ -21,7 +21,7 @@ from tests.kit.stalls import PATIENCE
 PREFIX = "test"
 MESSAGES = 10_000
 END = b"the end"
-DEAF_AFTER = redis_bus.DEAF_AFTER
+PARTITIONED_AFTER = redis_bus.PARTITIONED_AFTER
 
 
 @dataclass
@@ -53,7 +53,7 @@ async def running_bus(
     listener = Listener(RedisBus(links.connect, PREFIX, signatures or Signatures()))
     listener.start(plain)
     try:
-        await eventually(lambda: listener.bus.is_heard)
+        await eventually(lambda: listener.bus.is_receiving)
         yield listener
     finally:
         await listener.bus.close()
@@ -177,7 +177,7 @@ async def test_forged_bytes_are_ignored(redis: EmbeddedRedis, message: bytes) ->
         await until_heard(other, 1)
         assert other.bodies() == [b"real"]
         assert other.bus.received["invalid"] > 0
-        assert other.bus.is_heard
+        assert other.bus.is_receiving
 
 
 async def test_a_plain_channel_takes_what_comes_from_no_node(redis: EmbeddedRedis) -> None:
@@ -228,12 +228,12 @@ async def test_a_cut_connection_is_a_doubt_even_if_it_is_brief(redis: EmbeddedRe
         one.doubts.clear()
         assert one.bus.lost == 0
         cut_at = time.monotonic()
-        heard_at = cut_at - one.bus.seconds_unheard
+        received_at = cut_at - one.bus.seconds_partitioned
         cable.reset()
         await eventually(lambda: one.bus.lost == 1)
-        await eventually(lambda: one.bus.is_heard)
+        await eventually(lambda: one.bus.is_receiving)
         assert one.doubts
-        assert all(heard_at - 0.1 < since < cut_at for since in one.doubts)
+        assert all(received_at - 0.1 < since < cut_at for since in one.doubts)
 
 
 async def test_it_hears_again_after_redis_is_back_with_all_its_channels(
@@ -242,10 +242,10 @@ async def test_it_hears_again_after_redis_is_back_with_all_its_channels(
     async with running_bus(redis.url) as one, running_bus(redis.url) as other:
         await asyncio.gather(*(other.bus.listen(f"channel {number}") for number in range(3000)))
         redis.kill()
-        await eventually(lambda: not other.bus.is_heard)
+        await eventually(lambda: not other.bus.is_receiving)
         await asyncio.sleep(1)
         redis.start()
-        await eventually(lambda: one.bus.is_heard and other.bus.is_heard)
+        await eventually(lambda: one.bus.is_receiving and other.bus.is_receiving)
         for number in (0, 1499, 2999):
             one.bus.publish([f"channel {number}"], b"%d" % number)
         await until_heard(other, 3)
@@ -255,29 +255,29 @@ async def test_it_hears_again_after_redis_is_back_with_all_its_channels(
 async def test_who_hears_nothing_knows_it_and_heals(
     redis: EmbeddedRedis, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_bus, "DEAF_AFTER", DEAF_AFTER)
+    monkeypatch.setattr(redis_bus, "PARTITIONED_AFTER", PARTITIONED_AFTER)
     async with running_bus(redis.url) as other, behind(redis) as (cable, one):
         await other.bus.listen("a")
         if fault == "frozen":
             redis.freeze()
         else:
             cable.blackhole()
-        await eventually(lambda: not one.bus.is_heard)
-        await eventually(lambda: other.bus.is_heard is (fault == "blackholed"))
+        await eventually(lambda: not one.bus.is_receiving)
+        await eventually(lambda: other.bus.is_receiving is (fault == "blackholed"))
         one.bus.publish(["a"], b"meanwhile")
         one.doubts.clear()
         await eventually(lambda: len(one.doubts) >= 2)  # again and again while it lasts
         healing_at = time.monotonic()
         redis.thaw()
         cable.heal()
-        await eventually(lambda: one.bus.is_heard)
-        # Who was deaf, too, may have come back later than the message.
-        await eventually(lambda: bool(other.heard or (other.bus.lost and other.bus.is_heard)))
+        await eventually(lambda: one.bus.is_receiving)
+        # A node that was partitioned, too, may have come back later than the message.
+        await eventually(lambda: bool(other.heard or (other.bus.lost and other.bus.is_receiving)))
         assert other.bodies() in ([b"meanwhile"], [])
         assert other.heard or min(other.doubts) < healing_at
 
 
-async def test_what_waited_too_long_is_given_up_and_the_others_are_told(
+async def test_what_waited_too_long_is_dropped_and_the_others_are_told(
     redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_bus(redis.url) as other, behind(redis) as (cable, one):
@@ -286,16 +286,16 @@ async def test_what_waited_too_long_is_given_up_and_the_others_are_told(
         assert other.bus.others == 1
         cable.refuse()
         cable.reset()
-        await eventually(lambda: not one.bus.is_heard)
+        await eventually(lambda: not one.bus.is_receiving)
         one.bus.publish(["a"], b"lost")
         with monkeypatch.context() as patch:
             patch.setattr(redis_bus, "MAX_AGE", 0.5)
             await eventually(lambda: len(one.bus) == 0)
         assert one.bus.dropped == 1
-        await eventually(lambda: other.bus.is_heard)
+        await eventually(lambda: other.bus.is_receiving)
         other.doubts.clear()
         cable.heal()
-        await eventually(lambda: one.bus.is_heard)
+        await eventually(lambda: one.bus.is_receiving)
         one.bus.publish(["a"], b"kept")
         await until_heard(other, 1)
         assert other.bodies() == [b"kept"]
@@ -310,7 +310,7 @@ async def test_a_node_that_falls_silent_is_a_doubt_and_one_that_leaves_is_not(
         assert not other.bus.has_others
         async with running_bus(redis.url) as leaving:
             await eventually(lambda: other.bus.has_others)
-            assert leaving.bus.is_heard
+            assert leaving.bus.is_receiving
         await eventually(lambda: not other.bus.has_others)
         began = time.monotonic()
         async with behind(redis) as (cable, _):
@@ -332,6 +332,6 @@ async def test_without_redis_publishing_fails_nobody() -> None:
     confirmed = listener.bus.listen("a")
     await asyncio.sleep(0.1)
     assert not confirmed.done()
-    assert not listener.bus.is_heard
+    assert not listener.bus.is_receiving
     await listener.bus.close()
     await links.close()

@@ -121,7 +121,7 @@ async def test_a_stale_message_is_dropped_and_looked_for(redis: EmbeddedRedis) -
         assert second.doubts
 
 
-async def test_a_forged_number_is_a_doubt_and_silences_its_node_until_the_next_canary(
+async def test_a_forged_number_is_a_doubt_and_silences_its_node_until_the_next_heartbeat(
     redis: EmbeddedRedis,
 ) -> None:
     """While older nodes live, which sign nothing, anybody can speak in their names."""
@@ -137,7 +137,7 @@ async def test_a_forged_number_is_a_doubt_and_silences_its_node_until_the_next_c
         await heard(older, second, b"after")
 
 
-async def test_a_forged_canary_leaves_its_node_in_doubt(redis: EmbeddedRedis) -> None:
+async def test_a_forged_heartbeat_leaves_its_node_in_doubt(redis: EmbeddedRedis) -> None:
     """So whatever it says is looked for, again and again."""
     async with two_nodes(redis, None, signing(is_required=False)) as (older, second, forger):
         name = older.bus.node_id.hex

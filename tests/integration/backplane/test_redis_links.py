@@ -85,9 +85,9 @@ async def test_through_a_sentinel_and_over_a_failover() -> None:
         async with running_bus(group.url) as one, running_bus(group.url) as other:
             await exchange(one, other, "a")
             await group.kill_master()
-            await eventually(lambda: not one.bus.is_heard and not other.bus.is_heard)
+            await eventually(lambda: not one.bus.is_receiving and not other.bus.is_receiving)
             began = time.monotonic()
-            await eventually(lambda: one.bus.is_heard and other.bus.is_heard, seconds=60)
+            await eventually(lambda: one.bus.is_receiving and other.bus.is_receiving, seconds=60)
             await exchange(one, other, "a")
             print(f"heard again {time.monotonic() - began:.1f} s after the master had gone")
         await links.client.set("key", "another")
@@ -111,8 +111,8 @@ async def test_as_a_cluster_whichever_of_its_nodes_is_asked() -> None:
             await exchange(other, one, "b")
             await exchange(one, third, "c")
             servers[0].kill()
-            await eventually(lambda: not third.bus.is_heard or not one.bus.is_heard)
-            await eventually(lambda: third.bus.is_heard, seconds=30)
+            await eventually(lambda: not third.bus.is_receiving or not one.bus.is_receiving)
+            await eventually(lambda: third.bus.is_receiving, seconds=30)
             await exchange(other, third, "d")
 
 

@@ -14,7 +14,7 @@ from chatserver.db.engine import (
     create_engine,
     describe,
     driver_url,
-    is_passing,
+    is_transient,
     one_line,
 )
 from chatserver.errors import NotFound, Unavailable
@@ -223,10 +223,10 @@ async def test_an_error_of_sqlalchemy_itself_holds_no_values(database: Database)
     assert "secret" not in str(caught.value)
 
 
-def test_only_the_outside_is_passing() -> None:
-    assert is_passing(TimeoutError())
-    assert is_passing(ConnectionRefusedError())
-    assert not is_passing(ValueError())
+def test_only_the_outside_is_transient() -> None:
+    assert is_transient(TimeoutError())
+    assert is_transient(ConnectionRefusedError())
+    assert not is_transient(ValueError())
     assert describe(ValueError("x")) == "ValueError"
 
 
@@ -317,38 +317,38 @@ async def test_a_failed_read_is_told_as_a_failed_transaction_is(
 
 
 async def test_a_lane_lets_few_in_and_the_others_wait_for_their_turn(database: Database) -> None:
-    lane = database.lane(1, patience=PATIENCE)
-    async with lane.transaction():
-        waiting = asyncio.create_task(ask(lane))
+    bulkhead = database.bulkhead(1, patience=PATIENCE)
+    async with bulkhead.transaction():
+        waiting = asyncio.create_task(ask(bulkhead))
         await asyncio.sleep(0.05)
         assert not waiting.done()
-        assert (lane.connections_in_use(), database.connections_in_use()) == (1, 1)
+        assert (bulkhead.connections_in_use(), database.connections_in_use()) == (1, 1)
         assert await ask(database) == 1, "the pool has more, for others"
     assert await waiting == 1
-    assert lane.connections_in_use() == 0
+    assert bulkhead.connections_in_use() == 0
 
 
 async def test_whoever_waits_too_long_for_a_lane_is_refused_and_leaves_it_whole(
     database: Database,
 ) -> None:
-    lane = database.lane(1, patience=0.05)
-    async with lane.transaction():
+    bulkhead = database.bulkhead(1, patience=0.05)
+    async with bulkhead.transaction():
         with pytest.raises(Unavailable):
-            await ask(lane)
-        gone = asyncio.create_task(ask(lane))
+            await ask(bulkhead)
+        gone = asyncio.create_task(ask(bulkhead))
         await asyncio.sleep(0)
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
     with pytest.raises(NotFound):
-        async with lane.transaction():
+        async with bulkhead.transaction():
             raise NotFound
-    assert await ask(lane) == 1
+    assert await ask(bulkhead) == 1
 
 
 async def test_a_lane_of_a_lane_is_a_part_of_its_width(database: Database) -> None:
-    outer = database.lane(1, patience=0.05)
-    inner = outer.lane(1, patience=5.0)
+    outer = database.bulkhead(1, patience=0.05)
+    inner = outer.bulkhead(1, patience=5.0)
     async with outer.transaction():
         with pytest.raises(Unavailable):
             await ask(inner)

@@ -18,7 +18,7 @@ from chatserver.repositories.appends import (
     NewMessage,
     Outcome,
     append_messages,
-    is_repeatable,
+    is_retryable,
 )
 from tests.kit.recount import find_faults
 from tests.kit.services import Chat, Node, connected, until_someone_waits
@@ -194,7 +194,7 @@ async def test_a_batch_is_all_or_nothing(node: Node, connection: asyncpg.Connect
     good, bad = new(chat, chat.client, uuid7()), new(chat, chat.client, uuid7(), content=" ")
     with pytest.raises(asyncpg.CheckViolationError) as caught:
         await append_messages(connection, [good, bad])
-    assert not is_repeatable(caught.value)
+    assert not is_retryable(caught.value)
     query = "SELECT count(*) FROM chat.message_keys WHERE conversation_id = :id"
     assert await node.value(query, id=chat.id) == 0
     assert await find_faults(node.database) == {}
@@ -213,7 +213,7 @@ async def test_a_key_that_another_commits_meanwhile_makes_the_statement_repeatab
         await transaction.commit()
         with pytest.raises(asyncpg.UniqueViolationError) as caught:
             await again
-    assert is_repeatable(caught.value)
+    assert is_retryable(caught.value)
     (found,) = await append_messages(connection, [new(chat, chat.client, key)])
     assert (found.outcome, found.message_id) == (Outcome.DUPLICATE, first.message_id)
 
@@ -240,7 +240,7 @@ async def test_six_connections_on_the_same_conversations_leave_no_gap(
                         found += outcomes(await append_messages(mine, batch))
                         break
                     except asyncpg.PostgresError as error:
-                        assert is_repeatable(error)
+                        assert is_retryable(error)
                         assert not isinstance(error, asyncpg.DeadlockDetectedError)
                         repeats += 1
         return found

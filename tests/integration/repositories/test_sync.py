@@ -74,10 +74,10 @@ async def test_a_user_without_conversations_has_no_newest_change(node: Node) -> 
 
 async def test_the_version_of_the_counters_is_that_of_the_snapshot(node: Node) -> None:
     chat = await node.add_chat()
-    lane = node.database.lane(1, 1.0, **sync.SNAPSHOT_OPTIONS)
+    bulkhead = node.database.bulkhead(1, 1.0, **sync.SNAPSHOT_OPTIONS)
     versions = []
     for _ in range(2):
-        async with lane.transaction() as connection:
+        async with bulkhead.transaction() as connection:
             snapshot = await sync.get_snapshot(connection)
             await node.send(chat.client, chat)
             found = await sync.list_changed(

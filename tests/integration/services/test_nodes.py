@@ -23,7 +23,7 @@ class Hearing:
     """How it is with Redis, as the test says."""
 
     node_id: UUID = field(default_factory=uuid4)
-    is_heard: bool = True
+    is_receiving: bool = True
     unsigned_at: float | None = None
 
 
@@ -161,15 +161,15 @@ async def test_an_older_node_is_heard_for_long_before_it_counts_as_gone(
     here: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
-    for unsigned_at, is_heard, later, is_required in (
+    for unsigned_at, is_receiving, later, is_required in (
         (None, True, 0.0, False),  # it has only begun to listen
         (now + 15, True, nodes.ALIVE + 1, False),
         (now + 15, True, nodes.ALIVE + 14, False),
-        (now + 15, False, nodes.ALIVE + 20, False),  # deaf: it begins anew
+        (now + 15, False, nodes.ALIVE + 20, False),  # partitioned: it begins anew
         (now + 15, True, nodes.ALIVE + 21, False),
         (now + 15, True, 2 * nodes.ALIVE + 22, True),
     ):
-        here.hearing.unsigned_at, here.hearing.is_heard = unsigned_at, is_heard
+        here.hearing.unsigned_at, here.hearing.is_receiving = unsigned_at, is_receiving
         clock = SimpleNamespace(monotonic=lambda later=later: now + later)
         monkeypatch.setattr(nodes, "time", clock)
         await here.service.look()

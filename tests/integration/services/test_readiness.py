@@ -102,7 +102,7 @@ async def test_a_busy_pool_is_not_waited_for(
     await database.dispose()
 
 
-@pytest.mark.parametrize("failure", ["deaf", "broken", "hanging"])
+@pytest.mark.parametrize("failure", ["partitioned", "broken", "hanging"])
 async def test_a_node_that_does_not_hear_the_others_is_not_ready(
     database_url: str, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

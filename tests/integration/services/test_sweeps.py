@@ -21,8 +21,8 @@ class Hearing:
     """How it is with Redis, as the test says."""
 
     node_id: UUID = field(default_factory=uuid4)
-    is_heard: bool = True
-    seconds_unheard: float = 0.0
+    is_receiving: bool = True
+    seconds_partitioned: float = 0.0
 
 
 @dataclass
@@ -226,7 +226,7 @@ async def test_a_node_that_is_cut_off_says_so_and_the_others_sweep_until_it_is_b
     other.users.add(chat.owner.user_id)
     await here.sweeps.tick()
     await other.sweeps.tick()
-    here.hearing.is_heard, here.hearing.seconds_unheard = False, 3.0
+    here.hearing.is_receiving, here.hearing.seconds_partitioned = False, 3.0
     await here.sweeps.tick()
     await here.node.send(chat.client, chat)
     here.heads()
@@ -237,7 +237,7 @@ async def test_a_node_that_is_cut_off_says_so_and_the_others_sweep_until_it_is_b
     await other.sweeps.tick()
     assert [head.last_seq for head in other.heads()] == [2]
 
-    here.hearing.is_heard, here.hearing.seconds_unheard = True, 0.0
+    here.hearing.is_receiving, here.hearing.seconds_partitioned = True, 0.0
     await here.sweeps.tick()
     await other.sweeps.tick()
     await here.node.send(chat.client, chat)
@@ -248,7 +248,7 @@ async def test_a_node_that_is_cut_off_says_so_and_the_others_sweep_until_it_is_b
 
 async def test_a_blink_is_not_told_to_others(here: Swept) -> None:
     other = swept(here.node)
-    here.hearing.is_heard, here.hearing.seconds_unheard = False, 0.5
+    here.hearing.is_receiving, here.hearing.seconds_partitioned = False, 0.5
     await here.sweeps.tick()
     assert await here.node.value("SELECT count(*) FROM chat.cut_off_nodes") == 0
     await other.sweeps.tick()

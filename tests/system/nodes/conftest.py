@@ -10,13 +10,13 @@ from chatserver.backplane.redis_leases import RedisLeases
 from chatserver.backplane.redis_limits import RedisRateLimits
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.sio import cluster_adapter
-from tests.kit.patient import DEAF_AFTER, PATIENT
+from tests.kit.patient import PARTITIONED_AFTER, PATIENT
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """To these nodes a machine that stands still for a moment is no Redis that is away."""
-    monkeypatch.setattr(redis_bus, "DEAF_AFTER", DEAF_AFTER)
+    monkeypatch.setattr(redis_bus, "PARTITIONED_AFTER", PARTITIONED_AFTER)
     monkeypatch.setattr(redis_bus, "MAX_AGE", 20.0)
     monkeypatch.setattr(cluster_adapter, "LISTEN_TIMEOUT", PATIENT)
     for kind in (RedisLeases, RedisRateLimits):

@@ -117,7 +117,7 @@ async def test_a_raw_websocket_hears_what_other_nodes_send_in_its_own_words(town
 
 
 async def test_a_node_handles_only_what_concerns_its_rooms(town: Town) -> None:
-    """Both on the first node: the second hears nothing of their talk but canaries."""
+    """Both on the first node: the second hears nothing of their talk but heartbeats."""
     tenant_too = await open_chat(town.rests[0], town.nodes[0].database_url)
     one = await town.device(0, tenant_too.tenant)
     other = await town.device(0, tenant_too.landlord)

@@ -57,7 +57,7 @@ async def afresh(database_url: str, redis: EmbeddedRedis) -> AsyncIterator[Afres
         node = await stack.enter_async_context(running_server(database_url, redis__url=url))
         bus = node.node.backplane.bus
         assert bus is not None
-        await eventually(lambda: bus.is_heard)
+        await eventually(lambda: bus.is_receiving)
         devices = []
         for _ in range(2):
             device = await Device.open(town.http, node.base_url, town.chat.landlord)

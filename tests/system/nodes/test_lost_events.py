@@ -72,7 +72,7 @@ async def test_after_the_cut_messages_flow_again(
     await until_told(town, 1)
     town.cables[1].heal()
     await eventually(lambda: town.hears(1))
-    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 20.0)
+    monkeypatch.setattr(redis_bus, "PARTITIONED_AFTER", 20.0)
     await eventually(lambda: town.hears(0) and town.hears(1))
     await town.send()
     await town.landlord.until(lambda device: bool(device.of("message")))
@@ -102,13 +102,13 @@ async def test_a_frozen_redis_holds_up_no_acknowledgement(town: Town, redis: Emb
 
 
 async def test_an_overflowing_queue_is_told(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The events themselves are given up; a `head` comes instead."""
+    """The events themselves are dropped; a `head` comes instead."""
     monkeypatch.setattr("chatserver.backplane.redis_channels.MAX_WAITING_BYTES", 100)
     await town.send()
     assert await until_told(town, 1) == "head"
 
 
-async def test_readiness_says_when_a_node_is_deaf_and_when_it_is_not(town: Town) -> None:
+async def test_readiness_says_when_a_node_is_partitioned_and_when_it_is_not(town: Town) -> None:
     async def ready(node: int) -> int:
         return (await town.rests[node].get("/readyz")).status
 

@@ -41,7 +41,7 @@ async def test_two_nodes_live_with_it(database_url: str, tmp_path: Path) -> None
             for server in (one, other):
                 bus = server.node.backplane.bus
                 assert bus is not None
-                await eventually(lambda bus=bus: bus.is_heard)  # type: ignore[misc]
+                await eventually(lambda bus=bus: bus.is_receiving)  # type: ignore[misc]
             chat = await open_chat(Rest(http, one.base_url), database_url)
             landlord = await Device.open(http, other.base_url, chat.landlord)
             await landlord.call("join", {"conversation_id": chat.id})

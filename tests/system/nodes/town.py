@@ -40,7 +40,7 @@ class Town:
     def hears(self, node: int) -> bool:
         bus = self.nodes[node].node.backplane.bus
         assert bus is not None
-        return bus.is_heard
+        return bus.is_receiving
 
 
 @asynccontextmanager

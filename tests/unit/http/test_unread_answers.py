@@ -1,4 +1,4 @@
-"""Answers that nobody reads: given up in time, and little is held until then."""
+"""Answers that nobody reads: aborted in time, and little is held until then."""
 
 import asyncio
 import socket
@@ -34,9 +34,9 @@ async def until(is_true: Callable[[], object]) -> None:
 class Site:
     """A server whose answers are of SIZE bytes, and what it holds."""
 
-    def __init__(self, runner: ConnectionRunner, given_up: list[None]) -> None:
+    def __init__(self, runner: ConnectionRunner, aborted: list[None]) -> None:
         self._runner = runner
-        self.given_up = given_up
+        self.aborted = aborted
 
     @property
     def connections(self) -> list[Connection]:
@@ -76,7 +76,7 @@ async def answer(request: web.Request) -> web.Response:
 async def running_site(write_timeout: float) -> AsyncIterator[Site]:
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
-    given_up: list[None] = []
+    aborted: list[None] = []
     runner = ConnectionRunner(
         app,
         handle_signals=False,
@@ -84,7 +84,7 @@ async def running_site(write_timeout: float) -> AsyncIterator[Site]:
         connection_options={
             "request_timeout": PATIENCE,
             "write_timeout": write_timeout,
-            "on_unread": lambda: given_up.append(None),
+            "on_unread": lambda: aborted.append(None),
             "access_log": None,
         },
     )
@@ -92,7 +92,7 @@ async def running_site(write_timeout: float) -> AsyncIterator[Site]:
     await (site := web.TCPSite(runner, "127.0.0.1", 0)).start()
     limit_kernel(site)
     try:
-        yield Site(runner, given_up)
+        yield Site(runner, aborted)
     finally:
         await runner.cleanup()
 
@@ -114,7 +114,7 @@ async def test_who_reads_nothing_is_closed(head: bytes) -> None:
             await asyncio.get_running_loop().sock_sendall(client, head)
             await until(lambda: site.connections)
             await site.is_left()
-    assert site.given_up == [None]
+    assert site.aborted == [None]
 
 
 @on_both_loops
@@ -127,7 +127,7 @@ async def test_who_reads_slowly_gets_all_of_it() -> None:
                 await asyncio.sleep(TIMEOUT / 4)
                 taken += await read(client, SIZE // 10)
         await site.is_left()
-    assert site.given_up == []
+    assert site.aborted == []
 
 
 @on_both_loops
@@ -219,36 +219,36 @@ class Reader:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.is_given_up = False
+        self.is_aborted = False
 
     def unsent_bytes(self) -> int:
         return self.size
 
-    def give_up(self) -> None:
-        self.is_given_up = True
+    def abort(self) -> None:
+        self.is_aborted = True
 
 
 @pytest.mark.virtual_time
-@pytest.mark.parametrize(("rate", "is_given_up"), [(0, True), (0.5, True), (1.1, False)])
+@pytest.mark.parametrize(("rate", "is_aborted"), [(0, True), (0.5, True), (1.1, False)])
 async def test_who_takes_the_least_rate_is_kept_for_as_long_as_it_takes(
-    rate: float, is_given_up: bool
+    rate: float, is_aborted: bool
 ) -> None:
     reader, unread = Reader(10**6), UnreadAnswers(10.0, lambda: None)
     unread.watch(reader)
     for _ in range(40):
         await asyncio.sleep(1)
         reader.size -= int(rate * LEAST_RATE)
-    assert reader.is_given_up is is_given_up
-    assert len(unread) == (0 if is_given_up else 1)
+    assert reader.is_aborted is is_aborted
+    assert len(unread) == (0 if is_aborted else 1)
 
 
 @pytest.mark.virtual_time
 async def test_many_are_not_closed_in_one_moment() -> None:
     readers = [Reader(10**6) for _ in range(100)]
-    given_up: list[float] = []
-    unread = UnreadAnswers(10.0, lambda: given_up.append(asyncio.get_running_loop().time()))
+    aborted: list[float] = []
+    unread = UnreadAnswers(10.0, lambda: aborted.append(asyncio.get_running_loop().time()))
     for reader in readers:
         unread.watch(reader)
     await asyncio.sleep(15)
-    assert all(reader.is_given_up for reader in readers)
-    assert max(given_up.count(moment) for moment in given_up) <= AT_ONCE
+    assert all(reader.is_aborted for reader in readers)
+    assert max(aborted.count(moment) for moment in aborted) <= AT_ONCE
