@@ -86,7 +86,7 @@ async def test_a_failure_is_logged_once_and_answered_without_its_reasons(
 
 
 async def test_a_busy_database_is_unavailable_and_says_when_to_retry(start: Start) -> None:
-    rest = await start(database__pool_size=1, database__pool_timeout=0.1)
+    rest = await start(database__pool_size=1, database__pool_timeout=1.0)
     assert (await rest.get(f"{API}/unread-count")).status == 200
     async with rest.node.requests.transaction():
         reply = await rest.get(f"{API}/unread-count")

@@ -75,6 +75,18 @@ async def test_a_deleted_user_is_refused_when_the_while_is_over(node: Node) -> N
         await session.authenticate(token(user.user_id))
 
 
+async def test_a_user_who_was_found_to_be_deleted_is_refused_at_once(node: Node) -> None:
+    here, gone = await node.add_user(), await node.add_user()
+    session = service(node)
+    for user in (here, gone):
+        await session.authenticate(token(user.user_id))
+    await node.sql("DELETE FROM core.users WHERE id = :id", id=gone.user_id)
+    assert await session.find_vanished([here.user_id, gone.user_id]) == {gone.user_id}
+    await session.authenticate(token(here.user_id))
+    with pytest.raises(Unauthorized):
+        await session.authenticate(token(gone.user_id))
+
+
 async def test_an_unknown_user_is_looked_up_again(node: Node) -> None:
     session, user_id = service(node), uuid4()
     with pytest.raises(Unauthorized):

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from chatserver.backplane import redis_bus
 from chatserver.dev.redis import EmbeddedRedis
+from chatserver.services.sweeps import SweepService
 from tests.kit.raw import RawDevice
 from tests.kit.services import eventually
 from tests.kit.stalls import PATIENCE
@@ -15,9 +17,19 @@ from tests.system.nodes.town import Town, running_town
 
 
 @pytest.fixture
-async def town(database_url: str, redis: EmbeddedRedis) -> AsyncIterator[Town]:
+async def town(
+    database_url: str, redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Town]:
+    """Each node has noted where the database stands: from there on it finds what was lost."""
+    noted: set[SweepService] = set()
+
+    def note(sweeps: SweepService, mark: Any, _note: Any = SweepService._note) -> None:
+        _note(sweeps, mark)
+        noted.add(sweeps)
+
+    monkeypatch.setattr(SweepService, "_note", note)
     async with running_town(database_url, redis.port) as running:
-        await asyncio.sleep(1.1)  # so that every node has a mark
+        await eventually(lambda: len(noted) == len(running.nodes))
         yield running
 
 

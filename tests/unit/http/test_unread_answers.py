@@ -16,7 +16,7 @@ from chatserver.http.connections import (
     limit_kernel,
 )
 from chatserver.http.unread_answers import AT_ONCE, LEAST_RATE, UnreadAnswers
-from tests.kit.stalls import PATIENCE
+from tests.kit.stalls import PATIENCE, STANDSTILL
 from tests.unit.realtime.wire import on_both_loops
 
 TIMEOUT = 0.4
@@ -119,12 +119,14 @@ async def test_who_reads_nothing_is_closed(head: bytes) -> None:
 
 @on_both_loops
 async def test_who_reads_slowly_gets_all_of_it() -> None:
-    async with running_site(TIMEOUT) as site:
+    """In more than the timeout altogether; a machine may stand still between two reads."""
+    timeout = STANDSTILL
+    async with running_site(timeout) as site:
         with await site.connect() as client:
             await asyncio.get_running_loop().sock_sendall(client, GET)
             taken = 0
             while taken < SIZE:
-                await asyncio.sleep(TIMEOUT / 4)
+                await asyncio.sleep(timeout / 8)
                 taken += await read(client, SIZE // 10)
         await site.is_left()
     assert site.aborted == []
