@@ -31,7 +31,7 @@ class Side(StrEnum):
 
 
 class MemberRole(StrEnum):
-    """What a member is in a conversation. There is one client and one owner."""
+    """Role of a member in a conversation. There is one client and one owner."""
 
     CLIENT = "client"
     CO_CLIENT = "co_client"
@@ -205,7 +205,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PeerPresence:
-    """Whether anyone of `user_ids`, the other side, has a live socket, and who had last."""
+    """Presence of `user_ids`, the other side: anyone with a live socket, and who had one last."""
 
     user_ids: tuple[UUID, ...]
     is_online: bool
@@ -266,7 +266,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which conversations a list has: all those that a viewer is in and has not archived.
+    """Filter of a list of conversations: all that a viewer is in and has not archived.
 
     `archived`: these, too. `assigned_to` is a user's id, `is_unassigned` nobody's.
     """

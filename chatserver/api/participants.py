@@ -1,4 +1,4 @@
-"""Who is in a conversation, and who is an agent in all of an owner's, over REST."""
+"""Endpoints for members of a conversation, and for standing agents of an owner."""
 
 from typing import Final
 

@@ -55,7 +55,7 @@ class NewMessage:
 
 
 class Outcome(StrEnum):
-    """What became of a new message; all but STORED left nothing behind.
+    """Outcome of an append; all but STORED left nothing behind.
 
     STALE: who is in the conversation changed meanwhile; `append_under_locks` is to be
     called.
@@ -309,7 +309,7 @@ SELECT FROM chat.conversations WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KE
 async def append_under_locks(
     connection: asyncpg.Connection, batch: Sequence[NewMessage]
 ) -> list[Appended]:
-    """As `append_messages`, with two round trips more, and never STALE.
+    """Like `append_messages`, with two round trips more, and never STALE.
 
     The statement's snapshot is taken when the locks are held: nobody comes or goes after it.
     """
@@ -338,7 +338,7 @@ def _unread(rows: Sequence[asyncpg.Record]) -> dict[UUID, list[Unread]]:
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether a failed append left nothing behind and may succeed when run again."""
+    """Return whether a failed append left nothing behind and may succeed when run again."""
     if isinstance(error, asyncpg.UniqueViolationError):
         return error.table_name == "message_keys"
     return isinstance(error, asyncpg.TransactionRollbackError)

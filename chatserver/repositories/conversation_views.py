@@ -118,7 +118,7 @@ class ConversationViews:
     async def get(
         self, connection: AsyncConnection, viewer_id: UUID, conversation_ids: Sequence[UUID]
     ) -> list[Conversation]:
-        """Those of `conversation_ids` that exist, in no order, whoever the viewer is."""
+        """Return those of `conversation_ids` that exist, in no order, whoever the viewer is."""
         rows = (await connection.execute(self._get, {"ids": list(conversation_ids)})).all()
         last = await _last_messages(connection, rows)
         return [_conversation(row, viewer_id, last.get(row.id)) for row in rows]

@@ -23,17 +23,17 @@ _LETTERS: Final = {
     "a": MemberRole.AGENT,
     "v": MemberRole.OBSERVER,
 }
-"""How `member_roles` has them."""
+"""Letters of roles in `member_roles`."""
 
 
 def letter(role: MemberRole) -> str:
-    """As `member_roles` has it."""
+    """Return the letter of a role in `member_roles`."""
     return next(letter for letter, found in _LETTERS.items() if found is role)
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What decides who may do what in a conversation, and where its messages lie.
+    """Facts that decide who may do what in a conversation, and where its messages lie.
 
     `member_ids` begin with the client and the owner and end with the observers; `letters`
     has a letter for the role of each.
@@ -54,12 +54,12 @@ class Membership:
 
     @property
     def roles(self) -> dict[UUID, MemberRole]:
-        """What each of the members is."""
+        """Role of each member."""
         roles = (_LETTERS[letter] for letter in self.letters)
         return dict(zip(self.member_ids, roles, strict=True))
 
     def role_of(self, user_id: UUID) -> MemberRole | None:
-        """What the user is in it; None for one who is no member."""
+        """Return the user's role; None for one who is no member."""
         return self.roles.get(user_id)
 
     def side_of(self, user_id: UUID) -> Side | None:
@@ -68,7 +68,7 @@ class Membership:
 
     @property
     def audience(self) -> tuple[UUID, ...]:
-        """Those of the members who have been told that there is the conversation."""
+        """Members who have been told that there is the conversation."""
         if self.shown_empty or self.last_seq > 0:
             return self.member_ids
         return tuple(user for user, role in self.roles.items() if role.side is Side.CLIENT)
@@ -109,7 +109,7 @@ _LIST_MEMBERSHIPS = text(f"{MEMBERSHIP} WHERE id = ANY (:ids)")
 async def list_memberships(
     connection: AsyncConnection, conversation_ids: Sequence[UUID]
 ) -> list[Membership]:
-    """Those of the conversations that exist, in no order."""
+    """Return those of the conversations that exist, in no order."""
     rows = await connection.execute(_LIST_MEMBERSHIPS, {"ids": list(conversation_ids)})
     return [membership_of(row) for row in rows]
 
@@ -206,7 +206,7 @@ _LOG = text("""
 
 
 class Change(StrEnum):
-    """What changes a conversation beside messages and receipts, and counts in `rev`."""
+    """Change of a conversation beside messages and receipts, which counts in `rev`."""
 
     ADDED = "added"
     REMOVED = "removed"
@@ -254,7 +254,7 @@ _SHARES = text("""
 
 
 async def is_shared(connection: AsyncConnection, user_id: UUID, other_id: UUID) -> bool:
-    """Whether two users are in a conversation together (or are the same).
+    """Return whether two users are in a conversation together (or are the same).
 
     In one without a word, only its client's side is, as far as the owner's was told.
     """

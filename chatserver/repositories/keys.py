@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Purpose(StrEnum):
-    """What a key is for; none serves two purposes."""
+    """Purpose of a key; none serves two."""
 
     BUS = "bus"
 

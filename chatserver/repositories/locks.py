@@ -40,7 +40,7 @@ WHERE c.id NOT IN (SELECT id FROM free_conversations)
 
 
 async def list_locked(connection: asyncpg.Connection, batch: Sequence[NewMessage]) -> set[UUID]:
-    """Those of `batch`, by id, for which somebody else holds a row locked just now: the
+    """List those of `batch`, by id, for which somebody else holds a row locked just now: the
     conversation, or the unread counter or total of one who would get the message.
     """
     rows = await connection.fetch(

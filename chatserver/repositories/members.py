@@ -1,4 +1,4 @@
-"""Who comes into a conversation and who leaves it, and who is an agent in all of an owner's.
+"""Members who come into a conversation and leave it, and agents in all of an owner's.
 
 Whoever calls `add` or `remove` has locked the conversation. Both write the rows of
 `participants` and repeat the list in the conversation's own row, which is what decides:
@@ -22,7 +22,7 @@ from chatserver.repositories.sides import side_of
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a user is or was in a conversation; `side` outlives both."""
+    """Membership of a user in a conversation, now or before; `side` outlives both."""
 
     role: MemberRole
     side: str | None
@@ -48,7 +48,7 @@ async def get_known(
 
 
 async def count_ever(connection: AsyncConnection, conversation_id: UUID) -> int:
-    """How many are or were in it."""
+    """Return how many are or were in it."""
     result = await connection.execute(_COUNT, {"conversation_id": conversation_id})
     return int(result.scalar_one())
 
@@ -64,7 +64,7 @@ def user_query(host: HostTables) -> Any:
 
 
 async def hold_user(connection: AsyncConnection, query: Any, user_id: UUID) -> bool:
-    """Whether the user exists, who then does so until the end of the transaction."""
+    """Return whether the user exists, who then does so until the end of the transaction."""
     return (await connection.execute(query, {"id": user_id})).scalar_one_or_none() is not None
 
 
@@ -146,7 +146,7 @@ async def add(
 async def remove(
     connection: AsyncConnection, membership: Membership, user_id: UUID, *, at: datetime
 ) -> tuple[Membership, Unread | None]:
-    """As `add`, for a member who leaves: their unread messages are none from now on."""
+    """Like `add`, for a member who leaves: their unread messages are none from now on."""
     unread = await _forget_unread(connection, membership.id, user_id)
     values = {"conversation_id": membership.id, "user_id": user_id, "at": at}
     await connection.execute(_REMOVE, values)
@@ -235,7 +235,7 @@ async def set_standing(connection: AsyncConnection, owner_id: UUID, agent_id: UU
 
 
 async def end_standing(connection: AsyncConnection, owner_id: UUID, agent_id: UUID) -> bool:
-    """Whether the user was one."""
+    """Remove a standing agent; return whether the user was one."""
     values = {"owner_id": owner_id, "agent_id": agent_id}
     return (await connection.execute(_END_STANDING, values)).rowcount > 0
 
@@ -280,7 +280,7 @@ _WALKED = text("""
 
 
 async def get_walk(connection: AsyncConnection, limit: int) -> Walk | None:
-    """What is to be done next, locked until the commit, with at most `limit` conversations."""
+    """Return what is to be done next, locked until the commit, of at most `limit` conversations."""
     found = (await connection.execute(_WALK)).one_or_none()
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""What nodes know of each other when Redis cannot tell, and which changes they may have missed."""
+"""Nodes in the database, for when Redis cannot tell, and changes that they may have missed."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ _FIND = text("""
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """What there is one conversation for."""
+    """Parties of a conversation: there is one for each listing, client and owner."""
 
     listing_id: UUID | None
     client_id: UUID

@@ -18,5 +18,5 @@ async def ensure_partitions(connection: AsyncConnection, months_ahead: int = 3) 
 
 
 async def has_stray_messages(connection: AsyncConnection) -> bool:
-    """Whether the default partition caught messages, which it never should."""
+    """Return whether the default partition caught messages, which it never should."""
     return bool((await connection.execute(_STRAY)).scalar_one())

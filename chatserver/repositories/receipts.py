@@ -18,7 +18,7 @@ Owner = tuple[UUID, UUID]
 
 @dataclass(frozen=True, slots=True)
 class Cursors:
-    """How far a member has come in a conversation whose row is locked.
+    """Cursors of a member in a conversation whose row is locked.
 
     `is_counted`: not an observer, whose cursors stand still.
     """
@@ -36,7 +36,7 @@ class Cursors:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where a participant's cursors go, and the `rev` that the move of each gets.
+    """New cursors of a participant, and the `rev` that the move of each gets.
 
     Where reading takes delivered along, that is one change, with one number.
     """
@@ -213,7 +213,7 @@ _UNREAD = text("SELECT unread_count FROM chat.unread_totals WHERE user_id = :use
 
 
 async def get_unread_total(connection: AsyncConnection, user_id: UUID) -> int:
-    """How many messages the user has not read, over all their conversations."""
+    """Return how many messages the user has not read, over all their conversations."""
     return (await connection.execute(_UNREAD, {"user_id": user_id})).scalar_one_or_none() or 0
 
 

@@ -18,7 +18,7 @@ _COLUMNS = "id, jti, user_id, revoked_at, expires_at, lifted_at IS NOT NULL AS i
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What has changed since a mark, some of it perhaps told before; go on from `mark`."""
+    """Changes since a mark, some of them perhaps told before; go on from `mark`."""
 
     revocations: Sequence[Revocation]
     mark: int
@@ -37,7 +37,7 @@ _CHANGES = text(f"""
 
 
 async def get_mark(connection: AsyncConnection) -> int:
-    """Where `list_changes` goes on from, for one who will have read all that is there."""
+    """Return where `list_changes` goes on from, for one who will have read all that is there."""
     mark: int = (await connection.execute(_GET_MARK)).scalar_one()
     return mark
 
@@ -104,7 +104,7 @@ async def add_token(
 async def add_user(
     connection: AsyncConnection, user_id: UUID, expires_at: datetime | None
 ) -> tuple[Revocation, bool]:
-    """As `add_token`, of all tokens of a user; a repeat moves `revoked_at` to now."""
+    """Like `add_token`, for all tokens of a user; a repeat moves `revoked_at` to now."""
     values = {"user_id": user_id, "expires_at": expires_at}
     row = (await connection.execute(_ADD_USER, values)).one()
     return _from_row(row), row.is_new

@@ -1,4 +1,4 @@
-"""What has changed: which of a user's conversations since a mark, which messages since a `rev`.
+"""Changes: which of a user's conversations since a mark, which messages since a `rev`.
 
 All of it is to be read in one transaction with SNAPSHOT_OPTIONS, so that the rows
 agree with each other and with the mark that is made of the same snapshot.
@@ -30,7 +30,7 @@ _MESSAGE_BYTES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a transaction sees, and of which database.
+    """Snapshot of a transaction, and the database that it is of.
 
     `database` is the same for as long as transaction numbers go on in one line: it
     changes with the cluster, the timeline (a restore, a promoted standby), the
@@ -46,7 +46,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far a user's conversations are known: every change of `newest` and of the
+    """Mark up to which a user's conversations are known: every change of `newest` and of the
     transactions before it, but for `pending` ones (ascending), which had not ended.
 
     It rests on `newest`, a change that was seen and therefore is on disk. What the
@@ -106,7 +106,7 @@ async def get_snapshot(connection: AsyncConnection) -> Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Which conversations of a user changed, latest activity first.
+    """List the conversations of a user that changed, latest activity first.
 
     `removed` are those that the user left since `since`, or was taken out of: some
     MAX_REMOVED of them, and one more where there are more. `newest` is the number of the

@@ -26,7 +26,7 @@ _MISSING = text("""
 
 
 async def list_missing(connection: AsyncConnection, user_ids: Collection[UUID]) -> list[UUID]:
-    """Those of `user_ids` who do not exist."""
+    """Return those of `user_ids` who do not exist."""
     result = await connection.execute(_MISSING, {"ids": list(user_ids)})
     return [row.id for row in result]
 
@@ -41,7 +41,7 @@ def users_query(host: HostTables) -> Any:
 async def get_users(
     connection: AsyncConnection, query: Any, user_ids: Collection[UUID]
 ) -> dict[UUID, User]:
-    """Those of `user_ids` who exist, by their ids."""
+    """Return those of `user_ids` who exist, by their ids."""
     result = await connection.execute(query, {"ids": list(user_ids)})
     return {row.id: User(*row) for row in result}
 

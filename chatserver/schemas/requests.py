@@ -38,7 +38,7 @@ class OpenConversation(Schema):
 
 
 class ConversationBody(Schema):
-    """What of a conversation may be changed; what is absent stays."""
+    """Fields of a conversation that may be changed; what is absent stays."""
 
     is_active = Boolean(metadata={"description": "false: closed"})
     assigned_user_id = fields.UUID(

@@ -22,7 +22,7 @@ def note_access(principal: Principal, membership: Membership, action: str) -> No
 
 
 def note_visit(principal: Principal, conversation_id: UUID, action: str) -> None:
-    """As `note_access`, where it is known that the caller takes no part."""
+    """Like `note_access`, where it is known that the caller takes no part."""
     structlog.get_logger(__name__).info(
         "privileged_access",
         action=action,
@@ -45,7 +45,7 @@ async def access_conversation(
 async def lock_conversation(
     connection: AsyncConnection, principal: Principal, conversation_id: UUID
 ) -> Membership:
-    """As `access_conversation`, with the conversation's numbers locked until the commit."""
+    """Like `access_conversation`, with the conversation's numbers locked until the commit."""
     membership = await conversations.lock(connection, conversation_id)
     if membership is None or not may_access(principal, membership):
         raise NotFound
@@ -53,7 +53,7 @@ async def lock_conversation(
 
 
 def closed() -> Forbidden:
-    """What a caller is told who would write into a closed conversation."""
+    """Return the error for a caller who would write into a closed conversation."""
     return Forbidden("The conversation is closed.")
 
 

@@ -88,7 +88,7 @@ class Budgets:
 
     @property
     def waiting(self) -> int:
-        """How many users and addresses have requests that wait for their turn to begin."""
+        """Number of users and addresses whose requests wait for their turn to begin."""
         return len(self._starts)
 
     # Users
@@ -133,7 +133,7 @@ class Budgets:
     # Addresses
 
     async def start_unproven(self, address: str) -> bool:
-        """As `start`, for a request from an address, whatever it carries.
+        """Like `start`, for a request from an address, whatever it carries.
 
         Of one that spends little a few begin in a turn.
         """
@@ -151,7 +151,7 @@ class Budgets:
             raise self._refuse(ADDRESS, address, refusal)
 
     def spend_handshake(self, address: str) -> None:
-        """As `spend_unproven`, for a handshake whose token is still to come.
+        """Like `spend_unproven`, for a handshake whose token is still to come.
 
         From an address where somebody has proven who they are it is never refused: they
         share it with whoever spends its budget. `prove` gives back what it cost.

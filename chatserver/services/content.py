@@ -1,4 +1,4 @@
-"""What may be stored of a message: the one door for `content` and `media_url`.
+"""Rules of stored messages: the only check of `content` and `media_url`.
 
 Stored text is plain text. It is inert even where a page forgets to escape it: no
 `<` in it is followed by a letter, `/`, `!` or `?`, which is the only way in which

@@ -37,7 +37,7 @@ from chatserver.services.viewers import VISITOR, Viewers
 ALL: Final = Filters()
 
 UNCHANGED: Final = object()
-"""What `update` is given for what is to stay as it is."""
+"""Marks what `update` leaves as it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Hints(ABC, Generic[Item]):
 
     @abstractmethod
     async def _read(self, connection: AsyncConnection, asked: Sequence[Item]) -> Sequence[Event]:
-        """What is to be told; nothing of what is not there."""
+        """Return the events to publish; nothing for what is not there."""
 
     def doubt(self, items: Iterable[Item]) -> None:
         """Clients may be wrong about these. Returns at once; the hint follows when it can."""

@@ -39,7 +39,7 @@ WALK_BATCH: Final = 100
 """Conversations that one look goes through at a time, each in a transaction of its own."""
 
 _ADDED_BY: Final = {MemberRole.AGENT: MemberRole.OWNER, MemberRole.CO_CLIENT: MemberRole.CLIENT}
-"""Who among people may add and remove whom; observers are the host's."""
+"""Roles of people who may add and remove members, and of whom; observers are the host's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class MemberService:
         self._log = structlog.get_logger(__name__)
 
     async def list(self, principal: Principal, conversation_id: UUID) -> Sequence[Participant]:
-        """Those who are in it, client and owner first."""
+        """List the members, client and owner first."""
         async with self._database.reads() as connection:
             membership = await access_conversation(connection, principal, conversation_id)
             viewer_id = principal.user_id
@@ -228,7 +228,7 @@ class MemberService:
         user_id: UUID,
         role: MemberRole,
     ) -> None:
-        """What does not depend on who asks, but for the role that is given up."""
+        """Check what does not depend on who asks, but for the role that is given up."""
         present = membership.role_of(user_id)
         if present is not None:
             _check_may(principal, membership, present, by_people=self._settings.by_people)
@@ -303,7 +303,7 @@ class MemberService:
         user_id: UUID,
         unread: Unread | None,
     ) -> _Done:
-        """How those who know of the conversation see it now; the user also where they left."""
+        """Read the views of all who know of the conversation, and of the user who left."""
         viewers = {*before.audience, *after.audience, user_id, VISITOR}
         views = await self._viewers.read(connection, after.id, viewers)
         return _Done(views, views.pop(VISITOR), unread)
@@ -320,7 +320,7 @@ class MemberService:
 def _check_may(
     principal: Principal, membership: Membership, role: MemberRole, *, by_people: bool
 ) -> None:
-    """Whether the caller may add one of this role, and remove one."""
+    """Return whether the caller may add one of this role, and remove one."""
     if principal.is_privileged:
         return
     mine = membership.role_of(principal.user_id)

@@ -71,7 +71,7 @@ class History:
 
 
 def _refusal(outcome: Outcome) -> ChatError:
-    """What the sender is told; a new one each time, for it takes a traceback along."""
+    """Return the sender's error; a new one each time, for it takes a traceback along."""
     match outcome:
         case Outcome.CONFLICT:
             return IdempotencyConflict()
@@ -237,7 +237,7 @@ class MessageService:
     async def _access(
         self, connection: AsyncConnection, principal: Principal, message_id: UUID
     ) -> Message:
-        """As `access_message`, with its sender filled in."""
+        """Like `access_message`, with its sender filled in."""
         found = await access_message(connection, principal, message_id)
         return (await self._senders.fill_in(connection, [found]))[0]
 
@@ -272,7 +272,7 @@ class MessageService:
             raise Forbidden("The time in which the message could be edited is over.")
 
     def _check_type(self, principal: Principal, draft: Draft) -> None:
-        """What the type allows; that the parts fit together is the caller's payload."""
+        """Check what the type allows; that the parts fit together is checked by the schema."""
         if draft.message_type is MessageType.SYSTEM and not principal.is_privileged:
             raise Forbidden("Only the host application may send system messages.")
         if draft.attachment_id is not None:

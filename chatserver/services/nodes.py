@@ -45,7 +45,7 @@ OVERLAP: Final = 60.0
 
 
 class Hearing(Protocol):
-    """What `backplane.redis_bus.RedisBus` knows of other nodes."""
+    """Interface of `backplane.redis_bus.RedisBus`: what it knows of other nodes."""
 
     node_id: UUID
     unsigned_at: float | None
@@ -117,7 +117,7 @@ class NodeService:
             self._doubt(time.monotonic() - SIGNS_AFTER)
 
     async def _promise_members(self, connection: AsyncConnection) -> None:
-        """Where no older node is alive. One that says no version is older than the one before."""
+        """Promise members once no older node is alive. One that says no version is the oldest."""
         if await nodes.get_oldest_version(connection, ALIVE) >= NEEDED[MEMBERS]:
             await nodes.keep_promise(connection, MEMBERS)
             self._log.info("members_promised")
@@ -141,7 +141,7 @@ class NodeService:
             self._receiving_since = time.monotonic()
 
     def _hears_no_older(self) -> bool:
-        """Whether this node has heard long enough that no node publishes without signing."""
+        """Return whether it has received for so long that no node publishes without signing."""
         assert self._hearing is not None
         since, unsigned_at = self._receiving_since, self._hearing.unsigned_at
         if since is None:

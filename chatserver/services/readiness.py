@@ -22,7 +22,7 @@ _PING = text("SELECT 1")
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What a node needs, and whether it is on its way out."""
+    """State of a node's parts, and whether it is draining."""
 
     database: bool
     migrations: bool
@@ -103,7 +103,7 @@ class Readiness:
                 self._checked_at = time.monotonic()
 
     async def _answers(self, part: str, ask: Callable[[], Awaitable[bool]]) -> bool:
-        """Whether the part says yes in time; why it does not is for the log."""
+        """Return whether the part answers yes in time; why it does not is for the log."""
         try:
             async with asyncio.timeout(TIMEOUT):
                 return await ask()

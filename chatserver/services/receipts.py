@@ -32,7 +32,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What became of a request; `moved` is None where the cursor was there already."""
+    """Result of a request; `moved` is None where the cursor was there already."""
 
     before: Cursors
     move: Move | None
@@ -89,13 +89,13 @@ class ReceiptService:
         return done.unread_count
 
     async def mark_message_read(self, principal: Principal, message_id: UUID) -> int:
-        """As `mark_read`, up to the message with this id."""
+        """Like `mark_read`, up to the message with this id."""
         async with self._requests.reads() as connection:
             message = await access_message(connection, principal, message_id)
         return await self.mark_read(principal, message.conversation_id, message.seq)
 
     async def unread_total(self, principal: Principal) -> int:
-        """How many messages the caller has not read, in all conversations."""
+        """Return how many messages the caller has not read, in all conversations."""
         async with self._requests.reads() as connection:
             return await receipts.get_unread_total(connection, principal.user_id)
 

@@ -33,7 +33,7 @@ RELOAD_INTERVAL: Final = 600.0
 
 
 class Revocations:
-    """Those that a node knows of."""
+    """Revocations that a node knows."""
 
     def __init__(self, leeway: float) -> None:
         """`leeway`: for so many seconds a token is accepted after its end."""
@@ -44,7 +44,7 @@ class Revocations:
         return len(self._held)
 
     def refuse(self, principal: Principal) -> bool:
-        """Whether the caller's token is among those that are refused."""
+        """Return whether the caller's token is among those that are refused."""
         token = self._held.get(principal.token_id) if principal.token_id else None
         if token is not None and self._stands(token):
             return True
@@ -72,7 +72,7 @@ class Revocations:
         return is_news
 
     def replace(self, everything: Collection[Revocation]) -> bool:
-        """As `learn`, and forget all others."""
+        """Like `learn`, and forget all others."""
         for key in self._held.keys() - {_key(revocation) for revocation in everything}:
             del self._held[key]
         return self.learn(everything)
@@ -105,7 +105,7 @@ class RevocationService:
         self._log = structlog.get_logger(__name__)
 
     def __len__(self) -> int:
-        """How many this node holds."""
+        """Number of revocations that this node holds."""
         return len(self._known)
 
     @property
@@ -118,7 +118,7 @@ class RevocationService:
         self._listeners.append(listener)
 
     def refuses(self, principal: Principal) -> bool:
-        """Whether the token that `principal` came with is revoked.
+        """Return whether the token that `principal` came with is revoked.
 
         Raises Unavailable while nothing is known yet.
         """

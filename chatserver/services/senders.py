@@ -30,7 +30,7 @@ class SenderService:
         self._known = Cache[UUID, User](MAX_KEPT, ttl)
 
     async def voice(self, principal: Principal) -> Voice | None:
-        """As whom the caller may write without taking part. Raises Unavailable."""
+        """Return as whom the caller may write without taking part, or None. Raises Unavailable."""
         if not principal.is_privileged:
             return None
         user = self._known.get(principal.user_id)

@@ -16,7 +16,7 @@ from chatserver.services.revocations import RevocationService
 MAX_CACHED_USERS = 50_000
 
 USERS_AT_ONCE: Final = 1000
-"""How many users are asked for in one statement."""
+"""Number of users asked for in one statement."""
 
 MAX_WAITING: Final = 10_000
 LOOK_UP_TIMEOUT: Final = 10.0
@@ -45,7 +45,7 @@ class SessionService:
         )
 
     async def authenticate(self, token: str | None) -> Principal:
-        """Who is calling. Raises Unauthorized, the same for every bad token, and Unavailable."""
+        """Return the caller. Raises Unauthorized, the same for every bad token, and Unavailable."""
         if not token:
             raise Unauthorized
         principal = await self._verifier.verify(token)
@@ -57,7 +57,7 @@ class SessionService:
         return principal
 
     async def renew(self, principal: Principal, token: str | None) -> Principal:
-        """As `authenticate`, for a caller who goes on with a fresh token.
+        """Like `authenticate`, for a caller who goes on with a fresh token.
 
         Raises Forbidden when the token is another user's.
         """
@@ -67,7 +67,7 @@ class SessionService:
         return renewed
 
     async def find_vanished(self, user_ids: Collection[UUID]) -> set[UUID]:
-        """Those of `user_ids` that no longer exist; from now on they are refused."""
+        """Return those of `user_ids` that no longer exist; from now on they are refused."""
         asked, vanished = list(user_ids), set[UUID]()
         for start in range(0, len(asked), USERS_AT_ONCE):
             some = asked[start : start + USERS_AT_ONCE]

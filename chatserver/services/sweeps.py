@@ -30,14 +30,14 @@ CUT_OFF_AFTER: Final = 2.0
 """Seconds without Redis after which a node tells the others so, in PostgreSQL."""
 
 UNTOLD: Final = CUT_OFF_AFTER + 2 * INTERVAL
-"""How long a node may have been cut off when the others get to know it."""
+"""Most seconds for which a node is cut off when the others get to know it."""
 
 _MARKS: Final = 40
 _USERS: Final = 500
 
 
 class Hearing(Protocol):
-    """Whether this node hears itself through Redis, and for how long it has not."""
+    """Receiving state of this node's bus, and for how long it has not received."""
 
     node_id: UUID
 
@@ -157,7 +157,7 @@ class SweepService:
     async def _find(
         self, users: Collection[UUID], begin: int
     ) -> tuple[Sequence[HeadMoved], Sequence[Unread]]:
-        """Where what changed since the mark `begin` stands, for those of `users` who hold it."""
+        """Return what changed since the mark `begin` of the conversations of `users`."""
         here = set(users)
         async with self._database.transaction() as connection:
             heads = [

@@ -33,7 +33,7 @@ _MESSAGE_BYTES: Final = 800
 
 @dataclass(frozen=True, slots=True)
 class OpenState:
-    """How far a client holds a conversation: every message to `seq`, every change to `rev`."""
+    """Position in a conversation: the client holds all messages to `seq`, changes to `rev`."""
 
     seq: int
     rev: int
@@ -220,7 +220,7 @@ async def _list_changed(
 async def _list_open(
     connection: AsyncConnection, principal: Principal, ids: Collection[UUID]
 ) -> list[Membership]:
-    """Those of `ids` that the caller may see."""
+    """Return those of `ids` that the caller may see."""
     if not ids:
         return []
     memberships = await conversations.list_memberships(connection, list(ids))
@@ -236,7 +236,7 @@ def _is_ahead(membership: Membership, held: OpenState) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a snapshot holds: a page of `changed` and one more where it is not the last;
+    """Rows of a snapshot: a page of `changed` and one more where it is not the last;
     `ahead` of those asked for by `open`, of all of which there are `changes`.
     """
 
@@ -250,7 +250,7 @@ class _Found:
 
 
 class _Answer:
-    """What of the found goes into one answer. `is_short`: not all that is ahead did."""
+    """Part of the rows that goes into one answer. `is_short`: not all that is ahead did."""
 
     def __init__(self, found: _Found, max_bytes: int) -> None:
         self._found = found

@@ -26,7 +26,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a client got: all changes up to `since` (None: it holds nothing yet).
+    """Progress of a client: all changes up to `since` (None: it holds nothing yet).
 
     Within a walk over several pages, `after` is where the last page ended, and
     `then` what the client holds when it has come to the end.
@@ -42,13 +42,13 @@ class Cursor:
         return self.after is not None
 
     def belongs_to(self, scope: bytes, snapshot: Snapshot) -> bool:
-        """Whether it was given to this user by this database, and not in its future."""
+        """Return whether it was given to this user by this database, and not in its future."""
         marks = [mark for mark in (self.since, self.then) if mark is not None]
         return self.scope == scope and all(mark.newest < snapshot.xmax for mark in marks)
 
 
 def cursor_scope(snapshot: Snapshot, user_id: UUID) -> bytes:
-    """What stands for the database and the user in a cursor."""
+    """Return the bytes that stand for the database and the user in a cursor."""
     return hashlib.blake2b(
         f"{snapshot.database}/{user_id}".encode(), digest_size=_SCOPE_BYTES
     ).digest()

@@ -41,7 +41,7 @@ class Turns:
         self._queues: dict[int, _Queue] = {}
 
     def __len__(self) -> int:
-        """How many users are being served."""
+        """Number of users who are being served."""
         return len(self._queues)
 
     @asynccontextmanager

@@ -130,7 +130,7 @@ class TypingService:
             self._forget(socket_id, conversation_id)
 
     async def _get_membership(self, conversation_id: UUID) -> Membership | None:
-        """As it was a moment ago; None where the database was always away."""
+        """Return it as it was a moment ago; None where the database was always away."""
         known = self._known.get_stale(conversation_id)
         if conversation_id in self._known:
             return known

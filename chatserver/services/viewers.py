@@ -70,5 +70,5 @@ class Viewers:
         return dict(zip(views, filled, strict=True))
 
     async def fill_in(self, views: Sequence[Conversation]) -> Sequence[Conversation]:
-        """As `with_presence`, for a list."""
+        """Like `with_presence`, for a list."""
         return await self._presence.fill_in(views)

@@ -43,7 +43,7 @@ CONNECTION_SETTINGS: Final = {
 found by index, whatever the statistics of a young database say."""
 
 Stored = tuple[Appended, Message | None]
-"""What became of a message, and the message if it was stored now."""
+"""Outcome of an append, and the message if it was stored now."""
 
 
 Introduce = Callable[
@@ -226,7 +226,7 @@ class MessageWriter:
     async def _find_introductions(
         self, news: Mapping[UUID, int]
     ) -> Mapping[UUID, ConversationChanged]:
-        """What to tell before the first messages, which are acknowledged after this: so a
+        """Find what to tell before the first messages, which are acknowledged after this: so a
         second one, over whatever node, comes later than that there is the conversation.
         """
         try:

@@ -117,7 +117,7 @@ export interface Conversation {
   owner: User;
   /** Client and owner first. */
   participants: Participant[];
-  /** Who of the owner's side answers. */
+  /** Agent of the owner's side who answers. */
   assigned_user_id: string | null;
   last_message: Message | null;
   peer_presence: PeerPresence | null;

@@ -192,7 +192,7 @@ def test_a_file_begins_by_saying_what_it_is_for(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(text))
     assert docstring
     assert text.startswith('"""')
-    assert docstring.splitlines()[0].endswith((".", "?", ":", "…"))
+    assert docstring.splitlines()[0].endswith((".", ":", "…"))
 
 
 def test_the_layers_are_all_known() -> None:
