@@ -22,7 +22,7 @@ from chatserver.errors import Unavailable
 from chatserver.http.connections import name_server
 from chatserver.parts import Parts
 from chatserver.realtime.python_socketio import SOCKETIO_CHANNEL, RedisManager
-from chatserver.realtime.raw import RawDoor
+from chatserver.realtime.raw import RawEndpoint
 from chatserver.services.budgets import SETTLE_INTERVAL
 from chatserver.services.maintenance import STRAYS_CHECK
 from chatserver.services.members import WALK_INTERVAL
@@ -86,7 +86,7 @@ class Node(Parts):
         price = partial(priced, strangers=self.strangers, cost=self.settings.costs.public)
         setup_pages(app, self.settings, self.origins, guard=price)
         self.server.attach(app)
-        RawDoor(self.sockets, takes_query_token=self.settings.auth.raw_query_token).attach(app)
+        RawEndpoint(self.sockets, takes_query_token=self.settings.auth.raw_query_token).attach(app)
         app.on_response_prepare.append(name_server)
         app.cleanup_ctx.append(self._run)
         app.on_shutdown.append(self._drain)

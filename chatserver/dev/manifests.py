@@ -85,7 +85,7 @@ def page_link(
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """At once or not at all, for its owner's eyes alone: it holds what opens the doors."""
+    """At once or not at all, for its owner's eyes alone: it holds tokens and passwords."""
     unfinished = path.with_name(f".{path.name}.new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

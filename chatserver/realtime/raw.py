@@ -1,4 +1,4 @@
-"""The raw websocket door: `GET /ws/chat/{conversation_id}?token=`, one conversation in JSON frames.
+"""The raw websocket: `GET /ws/chat/{conversation_id}?token=`, one conversation in JSON frames.
 
 A connection is one more client of the Socket.IO namespace. What is its own are the
 frames (`raw_frames`), the heartbeat by websocket pings, and the close codes.
@@ -43,7 +43,7 @@ class RawSocket(EngineSocket):
             self.count_idle()
 
 
-class RawDoor:
+class RawEndpoint:
     """Opens raw websockets on the engine of `sockets`, with its origins, caps and drain.
 
     The token comes in an Authorization header or, with `takes_query_token`, as `?token=`.

@@ -1,4 +1,4 @@
-"""The only door to a conversation: whoever may not see it is told that it is not there."""
+"""Access to conversations: whoever may not see one is told that it is not there."""
 
 from uuid import UUID
 

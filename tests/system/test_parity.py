@@ -1,4 +1,4 @@
-"""Both doors do the same: REST and Socket.IO in two equal worlds, effects and errors compared.
+"""Both edges do the same: REST and Socket.IO in two equal worlds, effects and errors compared.
 
 Each story is told twice, once by REST and once by events, each time by new people in
 a new conversation. Afterwards the answers, what both people's devices heard and all
@@ -15,7 +15,7 @@ from aiohttp import ClientSession
 from chatserver.models import Role
 from tests.kit.app import RunningServer, add_person, running_server
 from tests.kit.clients import Device, Rest, open_chat
-from tests.kit.doors import RestDoor, SocketDoor, World
+from tests.kit.edges import RestEdge, SocketEdge, World
 
 MEDIA = "https://media.example.org/"
 
@@ -171,8 +171,8 @@ async def too_many(world: World) -> None:
 TOO_MANY = ["ok", "ok", "ok", "rate_limited", "rate_limited", "ok", "ok"]
 
 
-async def tell(story: Story, door: str, server: RunningServer) -> dict[str, Any]:
-    """The account of a story, told by new people through one door."""
+async def tell(story: Story, edge: str, server: RunningServer) -> dict[str, Any]:
+    """The account of a story, told by new people through one edge."""
     url = server.database_url
     async with ClientSession() as http:
         rest = Rest(http, server.base_url)
@@ -185,8 +185,8 @@ async def tell(story: Story, door: str, server: RunningServer) -> dict[str, Any]
             "service": await add_person(url, Role.SERVICE),
         }
         watchers = [await Device.open(http, server.base_url, person) for person in chat.people]
-        sockets = SocketDoor(http, server.base_url)
-        world = World(url, RestDoor(rest) if door == "rest" else sockets, chat, people, watchers)
+        sockets = SocketEdge(http, server.base_url)
+        world = World(url, RestEdge(rest) if edge == "rest" else sockets, chat, people, watchers)
         await story(world)
         account = await world.account()
         await sockets.close()
@@ -210,7 +210,7 @@ async def tell(story: Story, door: str, server: RunningServer) -> dict[str, Any]
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-async def test_both_doors_answer_and_do_the_same(
+async def test_both_edges_answer_and_do_the_same(
     database_url: str, story: Story, codes: list[str], overrides: dict[str, Any]
 ) -> None:
     settings = {"messages__media_origins": [MEDIA], **overrides}

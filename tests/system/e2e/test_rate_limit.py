@@ -12,7 +12,7 @@ from tests.kit.clients import TIMEOUT, Answer, Rest, open_chat, opened
 A_MINUTE: dict[str, Any] = {"rate_limit__messages": "60/minute"}
 
 
-async def test_the_sixty_first_message_of_a_minute_is_refused_at_every_door(
+async def test_the_sixty_first_message_of_a_minute_is_refused_at_every_edge(
     database_url: str,
 ) -> None:
     async with running_server(database_url, **A_MINUTE) as server, ClientSession() as http:

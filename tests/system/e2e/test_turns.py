@@ -1,4 +1,4 @@
-"""Turns at both doors: who asks for everything at once keeps no connection from the others."""
+"""Turns at both edges: who asks for everything at once keeps no connection from the others."""
 
 import asyncio
 from collections.abc import AsyncIterator

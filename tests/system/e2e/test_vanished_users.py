@@ -1,4 +1,4 @@
-"""A user whom the host has deleted: 401 at each door, and never a failure of the server."""
+"""A user whom the host has deleted: 401 at each edge, and never a failure of the server."""
 
 import asyncio
 

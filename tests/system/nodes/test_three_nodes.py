@@ -101,26 +101,26 @@ async def test_sixty_one_messages_over_sockets_nodes_and_forged_addresses_are_on
     text = {"conversation_id": chat.id, "content": "hello"}
     path = f"conversations/{chat.id}/messages"
     devices = await town.open(chat.tenant, *town.urls, *town.urls)
-    doors = [Rest(town.http, url) for url in (*town.urls, town.balanced.base_url)]
+    edges = [Rest(town.http, url) for url in (*town.urls, town.balanced.base_url)]
 
     async def over_socket(device: Device) -> str:
         answer = await device.call("message", text)
         return "stored" if answer["ok"] else str(answer["error"]["code"])
 
-    async def over_rest(door: Rest, number: int) -> str:
+    async def over_rest(edge: Rest, number: int) -> str:
         forged = {"X-Forwarded-For": f"203.0.113.{number}"}
         body = {"content": "hello"}
-        answer = await door.call("POST", path, chat.tenant, body, forged)
+        answer = await edge.call("POST", path, chat.tenant, body, forged)
         if answer.status == 429:
             assert 1 <= int(answer.headers["Retry-After"]) <= 60
         return "stored" if answer.status == 201 else str(answer.body["code"])
 
     sends = [over_socket(device) for device in devices * 8]
-    sends += [over_rest(doors[number % 4], number) for number in range(32)]
+    sends += [over_rest(edges[number % 4], number) for number in range(32)]
     outcomes = await asyncio.gather(*sends)
     assert (outcomes.count("stored"), outcomes.count("rate_limited")) == (60, 20)
     assert {await over_socket(device) for device in devices} == {"rate_limited"}
-    assert {await over_rest(door, 99) for door in doors} == {"rate_limited"}
+    assert {await over_rest(edge, 99) for edge in edges} == {"rate_limited"}
     assert (await town.balanced.send(chat.landlord, chat.id, content="hi")).body["seq"] == 61
     await close(devices)
 

@@ -1,4 +1,4 @@
-"""The raw websocket door on a node with a scripted namespace: its life, its heartbeat, its end."""
+"""The raw websocket on a node with a scripted namespace: its life, its heartbeat, its end."""
 
 import asyncio
 import json

@@ -23,7 +23,7 @@ from chatserver.http.compression import compress
 from chatserver.http.connections import ConnectionRunner, watch_connection
 from chatserver.realtime.namespace import ChatAnswers
 from chatserver.realtime.python_socketio import AsyncNamespace, AsyncServer, Manager
-from chatserver.realtime.raw import RawDoor
+from chatserver.realtime.raw import RawEndpoint
 from chatserver.settings import RealtimeSettings
 from chatserver.sio.adapter import Adapter
 from chatserver.sio.client import Client
@@ -389,7 +389,7 @@ async def running_node(*, body_timeout: float = 1.0, **settings: Any) -> AsyncIt
     node = Node(server, script, counts)
     app = web.Application()
     server.attach(app)
-    RawDoor(sockets, takes_query_token=True).attach(app)
+    RawEndpoint(sockets, takes_query_token=True).attach(app)
     runner = ConnectionRunner(
         app,
         shutdown_timeout=1.0,

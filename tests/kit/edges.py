@@ -12,7 +12,7 @@ from tests.kit.clients import Answer, Chat, Device, Rest
 from tests.kit.services import connected
 
 ERROR = ("code", "detail", "retryable", "retry_after", "fields")
-"""The members of an error that both doors have."""
+"""The members of an error that both edges have."""
 
 ROWS = {
     "conversations": "SELECT * FROM chat.conversations WHERE id = $1",
@@ -28,10 +28,10 @@ ROWS = {
 }
 
 Outcome = tuple[str, Any]
-"""Outcome of an operation: "ok" with what both doors tell, or "error" with its object."""
+"""Outcome of an operation: "ok" with what both edges tell, or "error" with its object."""
 
 
-class Door(Protocol):
+class Edge(Protocol):
     async def send(self, who: Person, conversation_id: str, parts: dict[str, Any]) -> Outcome: ...
 
     async def edit(self, who: Person, message_id: str, parts: dict[str, Any]) -> Outcome: ...
@@ -41,7 +41,7 @@ class Door(Protocol):
     async def read(self, who: Person, message_id: str) -> Outcome: ...
 
 
-class RestDoor:
+class RestEdge:
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
 
@@ -65,7 +65,7 @@ class RestDoor:
         return "error", {name: answer.body[name] for name in ERROR if name in answer.body}
 
 
-class SocketDoor:
+class SocketEdge:
     def __init__(self, http: ClientSession, base_url: str) -> None:
         self._http = http
         self._base_url = base_url
@@ -99,12 +99,12 @@ class SocketDoor:
 
 
 class World:
-    """A conversation, and somebody who does everything through one door."""
+    """A conversation, and somebody who does everything through one edge."""
 
     def __init__(
         self,
         database_url: str,
-        door: Door,
+        edge: Edge,
         chat: Chat,
         people: dict[str, Person],
         watchers: list[Device],
@@ -113,23 +113,23 @@ class World:
         self.chat = chat
         self.people = people
         self.outcomes: list[Outcome] = []
-        self._door = door
+        self._edge = edge
         self._watchers = watchers
 
     async def send(self, who: str, *, to: str | None = None, **parts: Any) -> str:
         """The id of the message; of nothing where there is none."""
-        outcome = await self._door.send(self.people[who], to or self.chat.id, parts)
+        outcome = await self._edge.send(self.people[who], to or self.chat.id, parts)
         self.outcomes.append(outcome)
         return str(outcome[1][0]["id"] if outcome[0] == "ok" else uuid4())
 
     async def edit(self, who: str, message_id: str, **parts: Any) -> None:
-        self.outcomes.append(await self._door.edit(self.people[who], message_id, parts))
+        self.outcomes.append(await self._edge.edit(self.people[who], message_id, parts))
 
     async def delete(self, who: str, message_id: str) -> None:
-        self.outcomes.append(await self._door.delete(self.people[who], message_id))
+        self.outcomes.append(await self._edge.delete(self.people[who], message_id))
 
     async def read(self, who: str, message_id: str) -> None:
-        self.outcomes.append(await self._door.read(self.people[who], message_id))
+        self.outcomes.append(await self._edge.read(self.people[who], message_id))
 
     async def close_conversation(self) -> None:
         async with connected(self.database_url) as connection:
