@@ -28,9 +28,9 @@ from chatserver.services.maintenance import STRAYS_CHECK
 from chatserver.services.members import WALK_INTERVAL
 from chatserver.services.nodes import TICK as NODES_TICK
 from chatserver.services.notices import NoticeService
+from chatserver.services.reconciliation import INTERVAL as RECONCILIATION_TICK
+from chatserver.services.reconciliation import ReconciliationService
 from chatserver.services.revocations import POLL_INTERVAL
-from chatserver.services.sweeps import INTERVAL as SWEEP_TICK
-from chatserver.services.sweeps import SweepService
 from chatserver.settings import Settings
 from chatserver.telemetry.metrics import Metrics
 
@@ -122,7 +122,7 @@ class Node(Parts):
             (READINESS_CHECK, self.readiness.check),
         ]
         if isinstance(self.manager, RedisManager):
-            work.append((SWEEP_TICK, self._share(self.manager).tick))
+            work.append((RECONCILIATION_TICK, self._share(self.manager).tick))
         return work
 
     async def _look_at_nodes(self) -> None:
@@ -131,16 +131,17 @@ class Node(Parts):
         except (StatementRefused, Unavailable) as error:
             raise StartError(f"chat.nodes, chat.promises and chat.keys: {error}") from error
 
-    def _share(self, manager: RedisManager) -> SweepService:
-        """Begin to hear other nodes; the sweeps find what is not heard."""
+    def _share(self, manager: RedisManager) -> ReconciliationService:
+        """Begin to receive from other nodes; reconciliation finds what does not arrive."""
         bus = self.backplane.bus
         assert bus is not None
-        sweeps = SweepService(self.database, self.publisher, bus, self.open_sessions.open_users)
-        self.nodes.on_doubt(sweeps.doubt)
+        users = self.open_sessions.open_users
+        reconciliation = ReconciliationService(self.database, self.publisher, bus, users)
+        self.nodes.on_doubt(reconciliation.doubt)
         plain = {SOCKETIO_CHANNEL: manager.receive_external}
-        bus.start(manager.receive, sweeps.doubt, plain=plain)
+        bus.start(manager.receive, reconciliation.doubt, plain=plain)
         self.server.start()
-        return sweeps
+        return reconciliation
 
     async def _renew_leases(self) -> None:
         await self.presence.renew(self.open_sessions.open_sockets())

@@ -9,7 +9,7 @@ import pytest
 
 from chatserver.backplane import redis_bus
 from chatserver.dev.redis import EmbeddedRedis
-from chatserver.services.sweeps import SweepService
+from chatserver.services.reconciliation import ReconciliationService
 from tests.kit.raw import RawDevice
 from tests.kit.services import eventually
 from tests.kit.stalls import PATIENCE
@@ -21,13 +21,13 @@ async def town(
     database_url: str, redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Town]:
     """Each node has noted where the database stands: from there on it finds what was lost."""
-    noted: set[SweepService] = set()
+    noted: set[ReconciliationService] = set()
 
-    def note(sweeps: SweepService, mark: Any, _note: Any = SweepService._note) -> None:
-        _note(sweeps, mark)
-        noted.add(sweeps)
+    def note(service: Any, mark: Any, _note: Any = ReconciliationService._note) -> None:
+        _note(service, mark)
+        noted.add(service)
 
-    monkeypatch.setattr(SweepService, "_note", note)
+    monkeypatch.setattr(ReconciliationService, "_note", note)
     async with running_town(database_url, redis.port) as running:
         await eventually(lambda: len(noted) == len(running.nodes))
         yield running

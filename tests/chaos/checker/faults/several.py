@@ -11,7 +11,7 @@ from chatserver.errors import IdempotencyConflict
 from chatserver.models import Principal
 from chatserver.repositories import sync
 from chatserver.services.messages import Draft, MessageService, Sent
-from chatserver.services.sweeps import SweepService
+from chatserver.services.reconciliation import ReconciliationService
 from chatserver.sio.cluster_adapter import ClusterAdapter
 from tests.chaos.checker.faults.planting import every, fault, in_append, in_text, patch
 
@@ -47,7 +47,7 @@ def own_echo() -> None:
 @fault(3, sign="nothing leads it from", around="stop_receiving_once", nodes=3)
 def no_sweep() -> None:
     """Nobody looks for what Redis did not carry."""
-    patch(SweepService, "doubt", lambda *_: None)
+    patch(ReconciliationService, "doubt", lambda *_: None)
 
 
 @fault(8, sign="says True of", around="kill_server", nodes=3)

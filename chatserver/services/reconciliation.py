@@ -1,4 +1,4 @@
-"""Sweeps: after any doubt about Redis, telling sockets which conversations to look at."""
+"""Reconciliation: after a gap in the bus, telling sockets which conversations to look at."""
 
 import time
 from collections import deque
@@ -23,7 +23,7 @@ LAG: Final = 6.0
 """Seconds that a change may have been committed before it was published."""
 
 LINGER: Final = 2.0
-"""Seconds for which sweeps go on after the last doubt: a node that was killed may have a
+"""Seconds for which it goes on after the last gap: a node that was killed may have a
 transaction that still ends."""
 
 CUT_OFF_AFTER: Final = 2.0
@@ -53,15 +53,15 @@ class _Mark(NamedTuple):
     value: int
 
 
-class SweepService:
+class ReconciliationService:
     """Sends `head` to local sockets for what changed while events may have been missed.
 
     And `unread`, since of a message's two events the second alone may be missing: then
     nothing is to be synced, and the counter that was told is wrong.
 
-    A sweep reads the conversations of the users who are connected here, and only
-    those that changed since a moment before the doubt. A node that is cut off from
-    Redis says so in PostgreSQL, and the others sweep for as long as that lasts.
+    It reads the conversations of the users who are connected here, and only
+    those that changed since a moment before the gap. A node that is cut off from
+    Redis says so in PostgreSQL, and the others reconcile for as long as that lasts.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class SweepService:
             self._from = None  # begin again, from further back
 
     async def tick(self) -> None:
-        """To be called every second: note where the database stands, and sweep if in doubt.
+        """To be called every second: note where the database stands, and reconcile after a gap.
 
-        A database that is away is asked again the next time: a doubt stays until then.
+        A database that is away is asked again the next time: a gap stays until then.
         """
         with suppress(Unavailable):
             await self._look()
@@ -106,7 +106,7 @@ class SweepService:
         if state.others_are_cut_off:
             self.doubt(started - UNTOLD)
         if self._since is not None:
-            await self._sweep(started, state.mark)
+            await self._reconcile(started, state.mark)
 
     async def _tell_others(self, connection: AsyncConnection) -> None:
         """Say in the database that this node is cut off, or that it no longer is."""
@@ -135,7 +135,7 @@ class SweepService:
             chosen = mark
         return chosen.value
 
-    async def _sweep(self, started: float, mark: int) -> None:
+    async def _reconcile(self, started: float, mark: int) -> None:
         assert self._since is not None
         since = self._since
         begin = self._mark_before(since) if self._from is None else self._from
