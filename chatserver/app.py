@@ -137,9 +137,9 @@ class Node(Parts):
         assert bus is not None
         users = self.open_sessions.open_users
         reconciliation = ReconciliationService(self.database, self.publisher, bus, users)
-        self.nodes.on_doubt(reconciliation.doubt)
+        self.nodes.on_gap(reconciliation.require)
         plain = {SOCKETIO_CHANNEL: manager.receive_external}
-        bus.start(manager.receive, reconciliation.doubt, plain=plain)
+        bus.start(manager.receive, reconciliation.require, plain=plain)
         self.server.start()
         return reconciliation
 

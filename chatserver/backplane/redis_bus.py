@@ -49,7 +49,7 @@ class RedisBus:
         """Time at which another node that signs nothing was last heard (`time.monotonic`)."""
         self._signatures = signatures
         self._receive: Callable[[str, bytes], None] = _ignore
-        self._doubt: Callable[[float], None] = _ignore
+        self._on_gap: Callable[[float], None] = _ignore
         self.lost = 0
         self.published = 0
         self.received: Counter[str] = Counter()
@@ -65,7 +65,7 @@ class RedisBus:
             connected=self._send_heartbeat,
             disconnected=self._stop_receiving,
         )
-        self._others = Others(self._tell_doubt)
+        self._others = Others(self._report_gap)
         self._heartbeats: dict[int, float] = {}
         self._received_at = time.monotonic()
         self._is_partitioned = True
@@ -110,19 +110,19 @@ class RedisBus:
     def start(
         self,
         receive: Callable[[str, bytes], None],
-        doubt: Callable[[float], None],
+        on_gap: Callable[[float], None],
         *,
         plain: Mapping[str, Callable[[bytes], None]] | None = None,
     ) -> None:
         """Connect, and stay connected, until `close`.
 
         `receive(channel, body)` is called for each message of another node, and on each
-        channel of `plain` its function for what is not signed. `doubt(since)` says that
+        channel of `plain` its function for what is not signed. `on_gap(since)` says that
         messages may be missing that were published after `since`, a time of
         `time.monotonic`; it is repeated for as long as that may go on.
         """
         self._receive = receive
-        self._doubt = doubt
+        self._on_gap = on_gap
         self._plain = {
             self._prefix + channel.encode(): take for channel, take in (plain or {}).items()
         }
@@ -139,9 +139,9 @@ class RedisBus:
         self._say({"bye": True})
         await self._channels.close(grace)
 
-    def _tell_doubt(self, since: float) -> None:
+    def _report_gap(self, since: float) -> None:
         """`start` says to whom."""
-        self._doubt(since)
+        self._on_gap(since)
 
     # What nodes tell each other
 
@@ -188,7 +188,7 @@ class RedisBus:
         self.received[verdict] += 1
         if verdict is Verdict.STALE:
             # It is from a node, if late: rather look than miss something.
-            self._doubt(time.monotonic() - MAX_AGE)
+            self._on_gap(time.monotonic() - MAX_AGE)
 
     def _take_other(self, channel: bytes, message: bytes, *, is_signed: bool) -> None:
         head, _, body = message.partition(b"\n")
@@ -227,7 +227,7 @@ class RedisBus:
         self._channels.publish(self._heartbeat_channel, orjson.dumps(heartbeat))
 
     async def _watch(self) -> None:
-        """Send heartbeats, and tell of doubts."""
+        """Send heartbeats, and report gaps."""
         while True:
             now = time.monotonic()
             self._channels.drop_older(MAX_AGE)
@@ -254,7 +254,7 @@ class RedisBus:
             self._stop_receiving()
             self._channels.drop()
         if self._is_partitioned:
-            self._doubt(self._received_at)
+            self._on_gap(self._received_at)
 
     def _stop_receiving(self) -> None:
         """From now on messages may be missed."""
@@ -283,7 +283,7 @@ class RedisBus:
         if self._is_partitioned:
             # Subscribed again since before this heartbeat: one last look for what was missed.
             self._is_partitioned = False
-            self._doubt(self._received_at)
+            self._on_gap(self._received_at)
             self._log.info("backplane_receiving", after=round(sent_at - self._received_at, 1))
         self._received_at = sent_at
 

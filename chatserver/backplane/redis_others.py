@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 SILENT_AFTER: Final = 3.0
-DOUBTS: Final = 2
+GAPS: Final = 2
 FORGOTTEN_AFTER: Final = 20.0
 """Seconds without another node's heartbeat: it may have died before it published what it
 had committed. That is looked for after 3 and again after 6 seconds. (One that lives, but
@@ -17,7 +17,7 @@ MAX_NODES: Final = 1000
 class Other:
     """Another node."""
 
-    __slots__ = ("doubts", "dropped", "heartbeat", "is_signing", "newest", "received_at")
+    __slots__ = ("dropped", "gaps", "heartbeat", "is_signing", "newest", "received_at")
 
     def __init__(self, newest: int) -> None:
         self.received_at = time.monotonic()
@@ -25,7 +25,7 @@ class Other:
         self.is_signing = False
         self.heartbeat = 0
         self.dropped = 0
-        self.doubts = 0
+        self.gaps = 0
 
     def takes(self, *, is_signed: bool) -> bool:
         """Return whether this node may have published that: once it signs, it signs everything."""
@@ -36,10 +36,10 @@ class Other:
 class Others:
     """Other nodes that were heard recently, by their ids."""
 
-    def __init__(self, doubt: Callable[[float], None]) -> None:
-        """`doubt(since)`: messages may be missing that were published after `since`."""
+    def __init__(self, on_gap: Callable[[float], None]) -> None:
+        """`on_gap(since)`: messages may be missing that were published after `since`."""
         self.disordered = 0
-        self._doubt = doubt
+        self._on_gap = on_gap
         self._nodes: dict[bytes, Other] = {}
         self._gone: dict[bytes, int] = {}
 
@@ -64,14 +64,14 @@ class Others:
                 del self._gone[next(iter(self._gone))]
 
     def watch(self, now: float) -> None:
-        """Doubt those that are silent, and forget them in the end."""
+        """Report a gap of those that are silent, and forget them in the end."""
         for node_id, node in list(self._nodes.items()):
             silence = now - node.received_at
             if silence > FORGOTTEN_AFTER:
                 self.forget(node_id)
-            elif silence > SILENT_AFTER * (node.doubts + 1) and node.doubts < DOUBTS:
-                node.doubts += 1
-                self._doubt(node.received_at)
+            elif silence > SILENT_AFTER * (node.gaps + 1) and node.gaps < GAPS:
+                node.gaps += 1
+                self._on_gap(node.received_at)
 
     def receive(self, node_id: bytes, heartbeat: Mapping[str, Any]) -> None:
         """Take a heartbeat, or a goodbye."""
@@ -81,12 +81,12 @@ class Others:
         node = self.get(node_id)
         dropped, number = heartbeat.get("given_up"), heartbeat.get("number")
         if isinstance(dropped, int) and dropped > node.dropped:
-            self._doubt(node.received_at)
+            self._on_gap(node.received_at)
             node.dropped = dropped
         if isinstance(number, int):
             self._compare(node, number)
         node.received_at = time.monotonic()
-        node.doubts = 0
+        node.gaps = 0
 
     def _compare(self, node: Other, number: int) -> None:
         """A heartbeat comes after all that its node published with lower numbers.
@@ -95,10 +95,10 @@ class Others:
         node's own, and then what it said since was taken for repeated.
         """
         if number <= node.heartbeat:
-            self._doubt(node.received_at)
+            self._on_gap(node.received_at)
             return
         node.heartbeat = number
         if node.newest > number:
             self.disordered += 1
-            self._doubt(node.received_at)
+            self._on_gap(node.received_at)
             node.newest = number

@@ -73,12 +73,12 @@ class NodeService:
         self._version = version
         self._looked_at = float("-inf")
         self._receiving_since: float | None = None
-        self._doubt: Callable[[float], None] = lambda since: None
+        self._on_gap: Callable[[float], None] = lambda since: None
         self._log = structlog.get_logger(__name__)
 
-    def on_doubt(self, doubt: Callable[[float], None]) -> None:
-        """`doubt(since)`: what was published after `since` could not be believed."""
-        self._doubt = doubt
+    def on_gap(self, on_gap: Callable[[float], None]) -> None:
+        """`on_gap(since)`: what was published after `since` could not be believed."""
+        self._on_gap = on_gap
 
     async def tick(self) -> None:
         """To be called every TICK seconds; a database that is away is asked again."""
@@ -114,7 +114,7 @@ class NodeService:
             stored = await keys.list_keys(connection, Purpose.BUS)
         usable, own = choose(stored)
         if self._signatures.learn(usable, own, stored[-1].read_at):
-            self._doubt(time.monotonic() - SIGNS_AFTER)
+            self._on_gap(time.monotonic() - SIGNS_AFTER)
 
     async def _promise_members(self, connection: AsyncConnection) -> None:
         """Promise members once no older node is alive. One that says no version is the oldest."""

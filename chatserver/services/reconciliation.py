@@ -82,7 +82,7 @@ class ReconciliationService:
         self._is_cut_off = False
         self._log = structlog.get_logger(__name__)
 
-    def doubt(self, since: float) -> None:
+    def require(self, since: float) -> None:
         """Events that were published after `since` (`time.monotonic`) may be missing."""
         self._until = time.monotonic() + LINGER
         if self._since is None or since < self._since:
@@ -104,7 +104,7 @@ class ReconciliationService:
             state = await nodes.get_state(connection, self._hearing.node_id)
         self._note(_Mark(started, state.mark))
         if state.others_are_cut_off:
-            self.doubt(started - UNTOLD)
+            self.require(started - UNTOLD)
         if self._since is not None:
             await self._reconcile(started, state.mark)
 

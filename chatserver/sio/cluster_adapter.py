@@ -102,7 +102,7 @@ class ClusterAdapter(Adapter):
     async def entered(self, room: str) -> None:
         """Until what other nodes emit to `room` arrives here.
 
-        Without the bus this gives up soon: the node is in doubt then, and tells its
+        Without the bus this ends soon: the bus then has a gap, and the node tells its
         clients what they may have missed.
         """
         if not self._bus.is_receiving or room not in self._members:

@@ -1,4 +1,4 @@
-"""The bus: order, once each, and a doubt whenever something may have been missed."""
+"""The bus: order, once each, and a gap whenever something may have been missed."""
 
 import asyncio
 import time
@@ -30,13 +30,13 @@ class Listener:
 
     bus: RedisBus
     heard: list[tuple[str, bytes]] = field(default_factory=list)
-    doubts: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
     plain: list[bytes] = field(default_factory=list)
 
     def start(self, plain: tuple[str, ...] = ()) -> None:
         self.bus.start(
             lambda channel, body: self.heard.append((channel, body)),
-            self.doubts.append,
+            self.gaps.append,
             plain=dict.fromkeys(plain, self.plain.append),
         )
 
@@ -222,18 +222,18 @@ async def test_nothing_is_lost_over_a_cut_connection(redis: EmbeddedRedis) -> No
         assert other.bodies() == [b"%d" % number for number in range(500)]
 
 
-async def test_a_cut_connection_is_a_doubt_even_if_it_is_brief(redis: EmbeddedRedis) -> None:
+async def test_a_cut_connection_is_a_gap_even_if_it_is_brief(redis: EmbeddedRedis) -> None:
     async with behind(redis) as (cable, one):
         await asyncio.sleep(0.1)
-        one.doubts.clear()
+        one.gaps.clear()
         assert one.bus.lost == 0
         cut_at = time.monotonic()
         received_at = cut_at - one.bus.seconds_partitioned
         cable.reset()
         await eventually(lambda: one.bus.lost == 1)
         await eventually(lambda: one.bus.is_receiving)
-        assert one.doubts
-        assert all(received_at - 0.1 < since < cut_at for since in one.doubts)
+        assert one.gaps
+        assert all(received_at - 0.1 < since < cut_at for since in one.gaps)
 
 
 async def test_it_hears_again_after_redis_is_back_with_all_its_channels(
@@ -265,8 +265,8 @@ async def test_who_hears_nothing_knows_it_and_heals(
         await eventually(lambda: not one.bus.is_receiving)
         await eventually(lambda: other.bus.is_receiving is (fault == "blackholed"))
         one.bus.publish(["a"], b"meanwhile")
-        one.doubts.clear()
-        await eventually(lambda: len(one.doubts) >= 2)  # again and again while it lasts
+        one.gaps.clear()
+        await eventually(lambda: len(one.gaps) >= 2)  # again and again while it lasts
         healing_at = time.monotonic()
         redis.thaw()
         cable.heal()
@@ -274,7 +274,7 @@ async def test_who_hears_nothing_knows_it_and_heals(
         # A node that was partitioned, too, may have come back later than the message.
         await eventually(lambda: bool(other.heard or (other.bus.lost and other.bus.is_receiving)))
         assert other.bodies() in ([b"meanwhile"], [])
-        assert other.heard or min(other.doubts) < healing_at
+        assert other.heard or min(other.gaps) < healing_at
 
 
 async def test_what_waited_too_long_is_dropped_and_the_others_are_told(
@@ -293,16 +293,16 @@ async def test_what_waited_too_long_is_dropped_and_the_others_are_told(
             await eventually(lambda: len(one.bus) == 0)
         assert one.bus.dropped == 1
         await eventually(lambda: other.bus.is_receiving)
-        other.doubts.clear()
+        other.gaps.clear()
         cable.heal()
         await eventually(lambda: one.bus.is_receiving)
         one.bus.publish(["a"], b"kept")
         await until_heard(other, 1)
         assert other.bodies() == [b"kept"]
-        await eventually(lambda: bool(other.doubts))
+        await eventually(lambda: bool(other.gaps))
 
 
-async def test_a_node_that_falls_silent_is_a_doubt_and_one_that_leaves_is_not(
+async def test_a_node_that_falls_silent_is_a_gap_and_one_that_leaves_is_not(
     redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_others, "SILENT_AFTER", 1.0)
@@ -315,12 +315,12 @@ async def test_a_node_that_falls_silent_is_a_doubt_and_one_that_leaves_is_not(
         began = time.monotonic()
         async with behind(redis) as (cable, _):
             await eventually(lambda: other.bus.has_others)
-            other.doubts.clear()
+            other.gaps.clear()
             cable.blackhole()
             # Of one silence; before it, this machine may have been silent itself.
-            doubts = redis_others.DOUBTS
-            await eventually(lambda: len(set(other.doubts[-doubts:])) < len(other.doubts[-doubts:]))
-            assert began < other.doubts[-1] < time.monotonic() - doubts * redis_others.SILENT_AFTER
+            gaps = redis_others.GAPS
+            await eventually(lambda: len(set(other.gaps[-gaps:])) < len(other.gaps[-gaps:]))
+            assert began < other.gaps[-1] < time.monotonic() - gaps * redis_others.SILENT_AFTER
 
 
 async def test_without_redis_publishing_fails_nobody() -> None:

@@ -112,32 +112,32 @@ async def test_a_stale_message_is_dropped_and_looked_for(redis: EmbeddedRedis) -
     async with two_nodes(redis, signing(), signing()) as (first, second, forger):
         early = Signatures()
         early.learn([KEY], KEY.id, time.time() - 3600)
-        second.doubts.clear()
+        second.gaps.clear()
         published = early.sign(CHANNEL.encode(), b"%b:%d\nold" % (b"0" * 32, 1))
         await forger.publish(CHANNEL, published)
         await heard(first, second, b"real")
         assert second.bodies() == [b"real"]
         assert second.bus.received[Verdict.STALE] == 1
-        assert second.doubts
+        assert second.gaps
 
 
-async def test_a_forged_number_is_a_doubt_and_silences_its_node_until_the_next_heartbeat(
+async def test_a_forged_number_is_a_gap_and_silences_its_node_until_the_next_heartbeat(
     redis: EmbeddedRedis,
 ) -> None:
     """While older nodes live, which sign nothing, anybody can speak in their names."""
     async with two_nodes(redis, None, signing(is_required=False)) as (older, second, forger):
         await heard(older, second, b"before")
-        second.doubts.clear()
+        second.gaps.clear()
         forged = b"%b:%d\nforged" % (older.bus.node_id.hex.encode(), HUGE)
         await forger.publish(CHANNEL, forged)
         await eventually(lambda: b"forged" in second.bodies())
         await eventually(lambda: second.bus.disordered == 1)
-        assert second.doubts
-        assert min(second.doubts) < time.monotonic()
+        assert second.gaps
+        assert min(second.gaps) < time.monotonic()
         await heard(older, second, b"after")
 
 
-async def test_a_forged_heartbeat_leaves_its_node_in_doubt(redis: EmbeddedRedis) -> None:
+async def test_a_forged_heartbeat_leaves_a_gap_of_its_node(redis: EmbeddedRedis) -> None:
     """So whatever it says is looked for, again and again."""
     async with two_nodes(redis, None, signing(is_required=False)) as (older, second, forger):
         name = older.bus.node_id.hex
@@ -145,8 +145,8 @@ async def test_a_forged_heartbeat_leaves_its_node_in_doubt(redis: EmbeddedRedis)
         await forger.publish(NODES, orjson.dumps({"node": name, "number": HUGE}))
         await forger.publish(CHANNEL, b"%b:%d\nforged" % (name.encode(), HUGE))
         await eventually(lambda: b"forged" in second.bodies())
-        second.doubts.clear()
-        await eventually(lambda: len(second.doubts) >= 3)
+        second.gaps.clear()
+        await eventually(lambda: len(second.gaps) >= 3)
 
 
 async def test_while_older_nodes_live_nobody_speaks_for_one_that_signs(

@@ -34,11 +34,11 @@ class Watched:
     node: Node
     hearing: Hearing = field(default_factory=Hearing)
     signatures: Signatures = field(default_factory=Signatures)
-    doubts: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.service = NodeService(self.node.database, self.signatures, self.hearing)
-        self.service.on_doubt(self.doubts.append)
+        self.service.on_gap(self.gaps.append)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_a_new_row_is_a_new_key_that_signs_once_every_node_has_it(here: Wa
     assert here.signatures.open(CHANNEL, first)[0] == "unknown_key"
 
 
-async def test_a_key_that_is_missed_is_read_at_once_and_what_it_signed_is_doubted(
+async def test_a_key_that_is_missed_is_read_at_once_and_what_it_signed_is_a_gap(
     here: Watched,
 ) -> None:
     other = Watched(here.node)
@@ -95,14 +95,14 @@ async def test_a_key_that_is_missed_is_read_at_once_and_what_it_signed_is_doubte
     assert here.signatures.open(CHANNEL, published)[0] == "unknown_key"
     await here.service.tick()
     assert here.signatures.open(CHANNEL, published)[0] == "signed"
-    assert min(here.doubts) < time.monotonic() - nodes.INTERVAL
+    assert min(here.gaps) < time.monotonic() - nodes.INTERVAL
 
 
-async def test_a_key_that_does_not_exist_is_no_doubt(here: Watched) -> None:
+async def test_a_key_that_does_not_exist_is_no_gap(here: Watched) -> None:
     await here.service.look()
     here.signatures.open(CHANNEL, b"a message\n\nsigned:4711:1:" + b"0" * 32)
     await here.service.tick()
-    assert here.doubts == []
+    assert here.gaps == []
 
 
 @pytest.mark.usefixtures("hears_at_once")

@@ -1,4 +1,4 @@
-"""Reconciliation: after a doubt, `head` for exactly what changed and concerns somebody here."""
+"""Reconciliation: after a gap, `head` for exactly what changed and concerns somebody here."""
 
 import asyncio
 import time
@@ -54,7 +54,7 @@ async def here(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield reconciled(node)
 
 
-async def test_without_a_doubt_nothing_is_told(here: Reconciled) -> None:
+async def test_without_a_gap_nothing_is_told(here: Reconciled) -> None:
     chat = await here.node.add_chat()
     here.users.add(chat.owner.user_id)
     await here.service.tick()
@@ -64,7 +64,7 @@ async def test_without_a_doubt_nothing_is_told(here: Reconciled) -> None:
     assert here.heads() == []
 
 
-async def test_what_changed_since_the_doubt_is_told_to_those_who_are_here(here: Reconciled) -> None:
+async def test_what_changed_since_the_gap_is_told_to_those_who_are_here(here: Reconciled) -> None:
     before, chat, elsewhere = [await here.node.add_chat() for _ in range(3)]
     here.users |= {before.owner.user_id, chat.owner.user_id}
     await here.node.send(before.client, before)
@@ -73,13 +73,13 @@ async def test_what_changed_since_the_doubt_is_told_to_those_who_are_here(here: 
     await here.node.send(chat.client, chat)
     await here.node.send(chat.client, chat)
     await here.node.send(elsewhere.client, elsewhere)
-    here.service.doubt(since)
+    here.service.require(since)
     here.heads()
     await here.service.tick()
     view = await here.node.view(chat.owner, chat)
     assert here.heads() == [HeadMoved(chat.id, 2, view.rev, (chat.owner.user_id,), is_local=True)]
     await here.service.tick()
-    assert here.heads() == [], "the doubt is over"
+    assert here.heads() == [], "the gap is over"
 
 
 async def test_the_counters_of_those_who_are_here_are_told_too(here: Reconciled) -> None:
@@ -93,7 +93,7 @@ async def test_the_counters_of_those_who_are_here_are_told_too(here: Reconciled)
     (told, _) = here.node.publisher.of(UnreadChanged)
     assert told.user_id == chat.owner.user_id
     here.node.publisher.clear()
-    here.service.doubt(since)
+    here.service.require(since)
     await here.service.tick()
     assert here.node.publisher.of(UnreadChanged) == [replace(told, is_local=True)]
 
@@ -102,7 +102,7 @@ async def test_both_are_told_where_both_are_here(here: Reconciled) -> None:
     chat = await here.node.add_chat()
     here.users |= {person.user_id for person in chat.people}
     await here.service.tick()
-    here.service.doubt(time.monotonic())
+    here.service.require(time.monotonic())
     await here.node.send(chat.client, chat)
     here.heads()
     await here.service.tick()
@@ -110,7 +110,7 @@ async def test_both_are_told_where_both_are_here(here: Reconciled) -> None:
     assert set(head.member_ids) == here.users
 
 
-async def test_a_change_that_was_committed_a_moment_before_the_doubt_counts(
+async def test_a_change_that_was_committed_a_moment_before_the_gap_counts(
     here: Reconciled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be published only afterwards."""
@@ -124,12 +124,12 @@ async def test_a_change_that_was_committed_a_moment_before_the_doubt_counts(
     await here.node.send(chat.client, chat)
     await here.service.tick()
     here.heads()
-    here.service.doubt(now)
+    here.service.require(now)
     await here.service.tick()
     assert [head.conversation_id for head in here.heads()] == [chat.id]
 
 
-async def test_a_transaction_that_was_open_at_the_doubt_is_found_when_it_ends(
+async def test_a_transaction_that_was_open_at_the_gap_is_found_when_it_ends(
     here: Reconciled, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciliation, "LINGER", 60.0)
@@ -144,7 +144,7 @@ async def test_a_transaction_that_was_open_at_the_doubt_is_found_when_it_ends(
         )  # fmt: skip
         await here.service.tick()
         here.heads()
-        here.service.doubt(time.monotonic())
+        here.service.require(time.monotonic())
         await here.service.tick()
         assert here.heads() == []
         await transaction.commit()
@@ -152,26 +152,26 @@ async def test_a_transaction_that_was_open_at_the_doubt_is_found_when_it_ends(
     assert [head.conversation_id for head in here.heads()] == [chat.id]
 
 
-async def test_while_the_doubt_lasts_each_change_is_told_once(
+async def test_while_the_gap_lasts_each_change_is_told_once(
     here: Reconciled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciliation, "LINGER", 60.0)
     first, second = [await here.node.add_chat() for _ in range(2)]
     here.users |= {first.owner.user_id, second.owner.user_id}
     await here.service.tick()
-    here.service.doubt(time.monotonic())
+    here.service.require(time.monotonic())
     await here.node.send(first.client, first)
     here.heads()
     await here.service.tick()
     assert [head.conversation_id for head in here.heads()] == [first.id]
     await here.node.send(second.client, second)
     here.heads()
-    here.service.doubt(time.monotonic())
+    here.service.require(time.monotonic())
     await here.service.tick()
     assert [head.conversation_id for head in here.heads()] == [second.id]
 
 
-async def test_a_doubt_from_further_back_begins_again_there(
+async def test_a_gap_from_further_back_begins_again_there(
     here: Reconciled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciliation, "LINGER", 60.0)
@@ -181,21 +181,21 @@ async def test_a_doubt_from_further_back_begins_again_there(
     early = time.monotonic()
     await here.node.send(chat.client, chat)
     await here.service.tick()
-    here.service.doubt(time.monotonic())
+    here.service.require(time.monotonic())
     await here.service.tick()
     here.heads()
-    here.service.doubt(early)
+    here.service.require(early)
     await here.service.tick()
     assert [head.conversation_id for head in here.heads()] == [chat.id]
 
 
-async def test_a_doubt_outlives_a_reconciliation_that_failed(
+async def test_a_gap_outlives_a_reconciliation_that_failed(
     here: Reconciled, database_url: str
 ) -> None:
     chat = await here.node.add_chat()
     here.users.add(chat.owner.user_id)
     await here.service.tick()
-    here.service.doubt(time.monotonic())
+    here.service.require(time.monotonic())
     await here.node.send(chat.client, chat)
     here.heads()
     async with connected(database_url) as host, host.transaction():
@@ -214,7 +214,7 @@ async def test_many_users_are_reconciled_in_parts(
     chats = [await here.node.add_chat() for _ in range(5)]
     here.users |= {chat.owner.user_id for chat in chats}
     await here.service.tick()
-    here.service.doubt(time.monotonic())
+    here.service.require(time.monotonic())
     for chat in chats:
         await here.node.send(chat.client, chat)
     here.heads()

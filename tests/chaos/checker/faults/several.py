@@ -47,7 +47,7 @@ def own_echo() -> None:
 @fault(3, sign="nothing leads it from", around="stop_receiving_once", nodes=3)
 def no_sweep() -> None:
     """Nobody looks for what Redis did not carry."""
-    patch(ReconciliationService, "doubt", lambda *_: None)
+    patch(ReconciliationService, "require", lambda *_: None)
 
 
 @fault(8, sign="says True of", around="kill_server", nodes=3)
