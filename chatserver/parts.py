@@ -134,7 +134,7 @@ class Parts:
         self.closing.push_async_callback(self.heads.close)
         self.counters = UnreadHints(database, self.publisher)
         self.closing.push_async_callback(self.counters.close)
-        self.unread.on_doubt(self.counters.doubt)
+        self.unread.on_stale(self.counters.request)
 
     def _create_services(self) -> None:
         """Create the services for sessions, presence and the node's own registration."""

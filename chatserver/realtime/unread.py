@@ -14,7 +14,7 @@ from chatserver.sio.client import Client
 MAX_USERS: Final = 10_000
 MAX_CONVERSATIONS: Final = 32
 
-Doubt = Callable[[Iterable[tuple[UUID, UUID]]], None]
+Request = Callable[[Iterable[tuple[UUID, UUID]]], None]
 
 
 def _ignore(_: Iterable[tuple[UUID, UUID]]) -> None:
@@ -40,18 +40,18 @@ class LatestUnread:
     The events of several nodes overtake each other, and what a node kept for a Redis
     that was away comes seconds late. One that is older than an event before it is
     dropped. One that is only older than what some device was answered by `sync` is
-    dropped too, but other devices may need it: there is a doubt, and whoever has
-    `on_doubt` tells the counter as it is by now.
+    dropped too, but other devices may need it: it is stale, and the function of
+    `on_stale` tells the counter as it is by now.
     """
 
     def __init__(self) -> None:
         self._told: OrderedDict[UUID, _Told] = OrderedDict()
-        self._doubt: Doubt = _ignore
+        self._request: Request = _ignore
 
-    def on_doubt(self, doubt: Doubt) -> None:
-        """Have `doubt` called with the users and conversations whose counters are to be
+    def on_stale(self, request: Request) -> None:
+        """Have `request` called with the users and conversations whose counters are to be
         read from the database and told to the user's devices on this node."""
-        self._doubt = doubt
+        self._request = request
 
     def admit(self, clients: Collection[Client], payload: dict[str, Any]) -> dict[str, Any] | None:
         """The payload with the newest total known, or None if its conversation's is out of date.
@@ -103,7 +103,7 @@ class LatestUnread:
 
     def _tell_anew(self, user_id: UUID, told: _Told, conversations: Sequence[str]) -> None:
         """Once for each, however many old events follow: what is told will be newer."""
-        self._doubt([(user_id, UUID(conversation)) for conversation in conversations])
+        self._request([(user_id, UUID(conversation)) for conversation in conversations])
         for conversation in conversations:
             _set_version(told, conversation, told.floor)
 

@@ -1,4 +1,4 @@
-"""Hints: telling clients how something stands when they may not know, or know it wrongly."""
+"""Resync hints: telling clients how something stands when they may not know, or know it wrongly."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -21,15 +21,15 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class Hints(ABC, Generic[Item]):
-    """Publishes how the doubtful items stand, as soon as the database answers.
+    """Publishes how the requested items stand, as soon as the database answers.
 
-    What is doubted while they are read is read again: it may have changed since.
+    What is requested again while they are read is read again: it may have changed since.
     """
 
     def __init__(self, database: Database, publisher: Publisher) -> None:
         self._database = database
         self._publisher = publisher
-        self._doubtful: set[Item] = set()
+        self._requested: set[Item] = set()
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
 
@@ -37,10 +37,10 @@ class Hints(ABC, Generic[Item]):
     async def _read(self, connection: AsyncConnection, asked: Sequence[Item]) -> Sequence[Event]:
         """Return the events to publish; nothing for what is not there."""
 
-    def doubt(self, items: Iterable[Item]) -> None:
+    def request(self, items: Iterable[Item]) -> None:
         """Clients may be wrong about these. Returns at once; the hint follows when it can."""
-        self._doubtful.update(items)
-        if self._doubtful and self._task is None:
+        self._requested.update(items)
+        if self._requested and self._task is None:
             self._task = asyncio.create_task(self._tell())
 
     async def close(self) -> None:
@@ -50,18 +50,18 @@ class Hints(ABC, Generic[Item]):
 
     async def _tell(self) -> None:
         try:
-            while self._doubtful:
+            while self._requested:
                 await self._tell_once()
         finally:
             self._task = None
 
     async def _tell_once(self) -> None:
-        asked, self._doubtful = self._doubtful, set()
+        asked, self._requested = self._requested, set()
         try:
             async with self._database.transaction() as connection:
                 events = await self._read(connection, list(asked))
         except Unavailable:
-            self._doubtful |= asked
+            self._requested |= asked
             await asyncio.sleep(RETRY_INTERVAL)
             return
         self._log.info("resync_hints_sent", kind=type(self).__name__, count=len(events))
@@ -85,7 +85,7 @@ class HeadHints(Hints[UUID]):
 class UnreadHints(Hints[tuple[UUID, UUID]]):
     """`unread` for users and conversations of which devices here may hold an old counter.
 
-    See `realtime.unread.LatestUnread`. Only this node has the doubt, so only its
+    See `realtime.unread.LatestUnread`. Only this node missed it, so only its
     devices are told.
     """
 

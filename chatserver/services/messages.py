@@ -260,7 +260,7 @@ class MessageService:
                 message = await self._access(connection, principal, message_id)
                 yield connection, membership, message
         except (Unavailable, asyncio.CancelledError):
-            self._heads.doubt(locked)
+            self._heads.request(locked)
             raise
 
     def _check_editable(self, principal: Principal, message: Message, at: datetime) -> None:

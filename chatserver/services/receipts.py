@@ -115,7 +115,7 @@ class ReceiptService:
         try:
             return await self._move_all(batch)
         except Unavailable:
-            self._heads.doubt(request.conversation_id for request in batch)
+            self._heads.request(request.conversation_id for request in batch)
             raise
 
     async def _move_all(self, batch: list[_Request]) -> list[_Done | Exception]:

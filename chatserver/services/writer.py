@@ -192,7 +192,7 @@ class MessageWriter:
     ) -> list[Stored | Exception]:
         await self._disconnect()
         # It may have been committed all the same, and nothing was published.
-        self._heads.doubt(new.conversation_id for new in batch)
+        self._heads.request(new.conversation_id for new in batch)
         self._metrics.commit_failed("unavailable", len(batch))
         self._log.warning("append_failed", error=type(error).__name__, batch=len(batch))
         return [unavailable() for _ in batch]

@@ -122,7 +122,7 @@ async def test_a_hint_is_for_those_who_know_of_it(node: Node, opened: Opened) ->
     people = [opened.client.user_id, opened.owner.user_id]
     for expected in (people[:1], people):
         node.publisher.clear()
-        node.heads.doubt([opened.id])
+        node.heads.request([opened.id])
         await eventually(lambda: bool(node.publisher.of(HeadMoved)))
         (head,) = node.publisher.of(HeadMoved)
         async with node.database.transaction() as connection:

@@ -1,4 +1,4 @@
-"""Hints: after a doubt clients hear how it stands."""
+"""Resync hints: after a request clients hear how it stands."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -22,11 +22,11 @@ async def test_both_hear_the_last_numbers_and_nobody_of_what_is_not_there(node: 
     chat, quiet = await node.add_chat(), await node.add_chat()
     await node.send(chat.client, chat)
     await node.receipts.mark_read(chat.owner, chat.id, 1)
-    node.heads.doubt([chat.id, uuid4(), chat.id])
+    node.heads.request([chat.id, uuid4(), chat.id])
     await eventually(lambda: node.publisher.of(HeadMoved) != [])
     people = (chat.client.user_id, chat.owner.user_id)
     assert node.publisher.of(HeadMoved) == [HeadMoved(chat.id, 1, 2, people)]
-    node.heads.doubt([quiet.id])
+    node.heads.request([quiet.id])
     await eventually(lambda: len(node.publisher.of(HeadMoved)) == 2)
     assert node.publisher.of(HeadMoved)[1].last_seq == 0
 
@@ -39,7 +39,7 @@ async def test_counters_are_told_as_they_are_now_and_to_those_alone_who_may_be_w
         await node.send(one.client, one)
     (_, chats, others) = node.publisher.of(UnreadChanged)
     node.publisher.clear()
-    node.counters.doubt(
+    node.counters.request(
         [
             (chat.owner.user_id, chat.id),
             (other.owner.user_id, other.id),
@@ -56,27 +56,27 @@ async def test_counters_are_told_as_they_are_now_and_to_those_alone_who_may_be_w
 async def test_it_waits_until_the_database_is_back(node: Node, proxy: Proxy) -> None:
     one, two = await node.add_chat(), await node.add_chat()
     proxy.refuse()
-    node.heads.doubt([one.id])
-    node.heads.doubt([two.id])
+    node.heads.request([one.id])
+    node.heads.request([two.id])
     proxy.heal()
     await eventually(lambda: len(node.publisher.of(HeadMoved)) == 2)
 
 
-async def test_what_is_doubted_again_while_it_is_read_is_read_again(
+async def test_what_is_requested_again_while_it_is_read_is_read_again(
     node: Node, database_url: str
 ) -> None:
     chat = await node.add_chat()
     async with held_open(database_url, "LOCK TABLE chat.conversations") as lock:
-        node.heads.doubt([chat.id])
+        node.heads.request([chat.id])
         await until_someone_waits(lock)
-        node.heads.doubt([chat.id])
+        node.heads.request([chat.id])
     await eventually(lambda: len(node.publisher.of(HeadMoved)) == 2)
 
 
 async def test_closing_gives_up_what_cannot_be_told(node: Node, proxy: Proxy) -> None:
     chat = await node.add_chat()
     proxy.refuse()
-    node.heads.doubt([chat.id])
-    node.heads.doubt([])
+    node.heads.request([chat.id])
+    node.heads.request([])
     await node.heads.close()
     assert node.publisher.of(HeadMoved) == []

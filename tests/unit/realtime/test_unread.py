@@ -37,17 +37,17 @@ CHANGES = (
 
 
 class Latest(LatestUnread):
-    """Of one user; `doubts` are the conversations that were in doubt, in order."""
+    """Of one user; `stale` are the conversations whose counters were stale, in order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.doubts: list[str] = []
-        self.on_doubt(self._keep)
+        self.stale: list[str] = []
+        self.on_stale(self._keep)
 
-    def _keep(self, doubts: Iterable[tuple[UUID, UUID]]) -> None:
-        for user_id, conversation_id in doubts:
+    def _keep(self, stale: Iterable[tuple[UUID, UUID]]) -> None:
+        for user_id, conversation_id in stale:
             assert user_id == USER_ID
-            self.doubts.append(str(conversation_id))
+            self.stale.append(str(conversation_id))
 
     def tell(self, conversation: str, version: int) -> bool:
         """Whether an event is delivered."""
@@ -65,7 +65,7 @@ def seen(order: tuple[Change, ...]) -> tuple[dict[str, int], int]:
         if told := latest.admit([USER], each):
             counts[told["conversation_id"]] = told["unread_count"]
             total = told["total_unread_count"]
-    assert latest.doubts == []
+    assert latest.stale == []
     return counts, total
 
 
@@ -86,7 +86,7 @@ def test_what_is_older_than_an_answer_is_told_anew_instead_and_once_for_each_con
     latest.sync(7)
     late = [(ONE, 3), (OTHER, 4), (ONE, 5), (ONE, 6)]
     assert [latest.tell(*event) for event in late] == [False] * 4
-    assert latest.doubts == [ONE, OTHER]
+    assert latest.stale == [ONE, OTHER]
 
 
 def test_what_is_told_anew_is_delivered_and_so_is_what_follows() -> None:
@@ -96,7 +96,7 @@ def test_what_is_told_anew_is_delivered_and_so_is_what_follows() -> None:
     assert latest.tell(ONE, 7)
     assert latest.tell(OTHER, 7), "the answer knows this one, too"
     assert latest.tell(OTHER, 8)
-    assert latest.doubts == [ONE]
+    assert latest.stale == [ONE]
 
 
 def test_a_database_that_went_back_is_not_asked_without_end() -> None:
@@ -105,7 +105,7 @@ def test_a_database_that_went_back_is_not_asked_without_end() -> None:
     latest.sync(7)
     for _ in range(3):
         assert not latest.tell(ONE, 2)
-    assert latest.doubts == [ONE]
+    assert latest.stale == [ONE]
 
 
 def test_an_answer_that_comes_late_takes_nothing_back() -> None:
@@ -113,7 +113,7 @@ def test_an_answer_that_comes_late_takes_nothing_back() -> None:
     latest.sync(7)
     latest.sync(4)
     assert not latest.tell(ONE, 5)
-    assert latest.doubts == [ONE]
+    assert latest.stale == [ONE]
 
 
 def test_after_an_answer_an_event_that_was_overtaken_is_still_only_dropped() -> None:
@@ -121,7 +121,7 @@ def test_after_an_answer_an_event_that_was_overtaken_is_still_only_dropped() -> 
     assert latest.tell(ONE, 5)
     latest.sync(7)
     assert not latest.tell(ONE, 4)
-    assert latest.doubts == []
+    assert latest.stale == []
 
 
 def test_what_was_told_while_a_sync_was_under_way_is_told_anew_where_the_answer_is_newer() -> None:
@@ -133,7 +133,7 @@ def test_what_was_told_while_a_sync_was_under_way_is_told_anew_where_the_answer_
     latest.tell(OTHER, 3)
     latest.tell(newest, 7)
     latest.synced(USER_ID, 7, before)
-    assert latest.doubts == [OTHER]
+    assert latest.stale == [OTHER]
 
 
 def test_the_total_is_that_of_the_newest_event_after_an_answer_too() -> None:
@@ -148,7 +148,7 @@ def test_an_old_event_of_no_conversation_is_an_error_of_its_own() -> None:
     latest.sync(7)
     with pytest.raises(ValueError, match="hexadecimal"):
         latest.tell("no id", 3)
-    assert latest.doubts == []
+    assert latest.stale == []
 
 
 def test_it_forgets_those_who_were_told_nothing_lately() -> None:
@@ -170,4 +170,4 @@ def test_what_may_be_older_than_something_forgotten_is_told_anew() -> None:
         latest.tell(str(uuid4()), version)
     assert latest.tell(OTHER, 3)
     assert not latest.tell(ONE, 2)
-    assert latest.doubts == [ONE]
+    assert latest.stale == [ONE]
