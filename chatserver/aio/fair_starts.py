@@ -11,14 +11,14 @@ from collections.abc import Hashable
 from typing import Final
 
 WHOLE: Final = 4
-"""What the requests of one caller that begin in a turn may weigh together."""
+"""Most that the requests of one caller may weigh together that begin in a turn."""
 
 QUANTUM: Final = 0.002
 """Seconds. After a turn that took several times as long, as many times as much may begin: on
 a busy node turns are long, and nobody shall wait for hundreds of them."""
 
 MOST: Final = 16 * WHOLE
-"""But never more in one turn."""
+"""Most that may begin in one turn after all."""
 
 
 class FairStarts:
