@@ -12,6 +12,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from tests.kit.app import Person, add_listing, add_person
 from tests.kit.stalls import PATIENCE
+from tests.kit.waiting import Listener
 
 TIMEOUT = PATIENCE
 """Seconds that a test waits for what should come at once."""
@@ -65,20 +66,20 @@ def _ignore(*_: Any) -> None:
     """Nobody wants to know."""
 
 
-class Device:
+class Device(Listener):
     """A connected socket that remembers every event.
 
     It speaks the protocol by hand, so that it can say what no client library would.
     """
 
     def __init__(self, ws: ClientWebSocketResponse) -> None:
+        super().__init__()
         self.events: list[tuple[str, Any]] = []
         self.sid = ""
         self.is_closed = asyncio.Event()
         self.on_event: Callable[[str, Any], None] = _ignore
         """Called with the name and the payload of each event from now on."""
         self._ws = ws
-        self._changed = asyncio.Event()
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._next_id = 0
         self._connected: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -128,25 +129,12 @@ class Device:
         async with asyncio.timeout(TIMEOUT):
             return await answer
 
-    def of(self, event: str) -> list[Any]:
+    def of(self, kind: str) -> list[Any]:
         """The payloads of all events of that name so far, in order."""
-        return [payload for name, payload in self.events if name == event]
+        return [payload for name, payload in self.events if name == kind]
 
-    async def until(self, condition: Callable[[Self], bool], seconds: float = TIMEOUT) -> None:
-        """Wait until what the device has heard fulfils `condition`."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not condition(self):
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            heard = [name for name, _ in self.events]
-            raise AssertionError(f"not in time; heard {len(heard)}: {heard[-20:]}") from None
-
-    async def heard(self, event: str, count: int = 1) -> list[Any]:
-        """Wait for `count` events of that name: their payloads."""
-        await self.until(lambda device: len(device.of(event)) >= count)
-        return self.of(event)
+    def _latest(self) -> str:
+        return str([name for name, _ in self.events[-20:]])
 
     async def _read(self) -> None:
         async for message in self._ws:
@@ -178,7 +166,7 @@ class Device:
                 answer.set_result(json.loads("[" + payload)[0])
         elif kind == "44" and body.startswith("{"):
             self._connected.set_exception(ConnectionRefusedError(json.loads(body)["data"]))
-        self._changed.set()
+        self._notify()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any, Self
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from tests.kit.app import Person
 from tests.kit.clients import TIMEOUT, Chat
+from tests.kit.waiting import Listener
 
 
-class RawDevice:
+class RawDevice(Listener):
     """An open raw websocket; `close_code` once it has ended. Pings are answered inside."""
 
     def __init__(self, ws: ClientWebSocketResponse) -> None:
+        super().__init__()
         self.frames: list[dict[str, Any]] = []
         self.is_closed = asyncio.Event()
         self.ws = ws
-        self._changed = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -46,19 +46,8 @@ class RawDevice:
         """The frames of that type so far, in order."""
         return [frame for frame in self.frames if frame["type"] == kind]
 
-    async def until(self, condition: Callable[[Self], bool]) -> None:
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                while not condition(self):
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"not in time; heard {self.frames[-10:]}") from None
-
-    async def heard(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
-        """Wait for `count` frames of that type: all of them."""
-        await self.until(lambda device: len(device.of(kind)) >= count)
-        return self.of(kind)
+    def _latest(self) -> str:
+        return str(self.frames[-10:])
 
     async def ended(self) -> tuple[list[dict[str, Any]], int | None]:
         """Wait for the end: all frames, and the close code."""
@@ -74,6 +63,6 @@ class RawDevice:
         async for message in self.ws:
             if message.type is WSMsgType.TEXT:
                 self.frames.append(json.loads(message.data))
-                self._changed.set()
+                self._notify()
         self.is_closed.set()
-        self._changed.set()
+        self._notify()

@@ -275,10 +275,3 @@ _WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Until `condition` holds, which other tasks make true; the machine may be busy."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)

@@ -16,7 +16,7 @@ from tests.chaos.checker.plans import TOKEN_TTL, DeviceSpec, Person
 from tests.chaos.checker.sessions import Lost
 from tests.chaos.checker.watches import Watch
 from tests.kit.app import running_server
-from tests.kit.services import eventually
+from tests.kit.waiting import eventually
 
 PERSON = Person("tenant", uuid4(), Role.CLIENT)
 

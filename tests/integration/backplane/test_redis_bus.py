@@ -15,8 +15,8 @@ from chatserver.backplane.signatures import Signatures
 from chatserver.dev.redis import EmbeddedRedis
 from tests.kit.proxy import Proxy, running_proxy
 from tests.kit.redis import redis_client
-from tests.kit.services import eventually
 from tests.kit.stalls import PATIENCE
+from tests.kit.waiting import eventually
 
 PREFIX = "test"
 MESSAGES = 10_000

@@ -12,7 +12,7 @@ from chatserver.backplane.signatures import Key, Signatures, Verdict
 from chatserver.dev.redis import EmbeddedRedis
 from tests.integration.backplane.test_redis_bus import PREFIX, Listener, running_bus
 from tests.kit.redis import redis_client
-from tests.kit.services import eventually
+from tests.kit.waiting import eventually
 
 CHANNEL = f"{PREFIX}:a"
 NODES = f"{PREFIX}:nodes"

@@ -21,7 +21,7 @@ from tests.kit.redis import (
     running_sentinel_group,
     running_tls_redis,
 )
-from tests.kit.services import eventually
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("patient")
 

@@ -18,18 +18,31 @@ from tests.kit.app import Person, RunningServer, add_listing, add_person, runnin
 from tests.kit.clients import Chat, Device, Rest, open_chat, opened
 from tests.kit.services import connected, principal
 from tests.kit.stalls import PATIENCE
-from tests.unit.realtime.wire import until
+from tests.kit.waiting import eventually
 
 YEARS = 40 * 365 * 24 * 3600.0
 
 
-@pytest.fixture
-async def server(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]:
-    """Its parameter, if there is one: how long an event may take."""
-    patience = getattr(request, "param", 15.0)
-    settings = {"realtime__handler_timeout": patience, "jwt__max_lifetime": 0}
-    async with running_server(database_url, **settings) as server:
+@pytest.fixture(scope="module")
+async def module_server(database_url: str) -> AsyncIterator[RunningServer]:
+    async with running_server(database_url, jwt__max_lifetime=0) as server:
         yield server
+
+
+@pytest.fixture
+async def server(
+    module_server: RunningServer, request: pytest.FixtureRequest
+) -> AsyncIterator[RunningServer]:
+    """The module's, or one of the test's own with the settings that its parameter has."""
+    if not hasattr(request, "param"):
+        yield module_server
+        return
+    url = module_server.database_url
+    async with running_server(url, jwt__max_lifetime=0, **request.param) as server:
+        yield server
+
+
+own_server = pytest.mark.parametrize("server", [{}], indirect=True, ids=[""])
 
 
 @pytest.fixture
@@ -133,7 +146,7 @@ async def test_a_refused_event_is_logged_without_content(phone: Device) -> None:
     assert "a secret" not in str(logs)
 
 
-@pytest.mark.parametrize("server", [1.0], indirect=True)
+@pytest.mark.parametrize("server", [{"realtime__handler_timeout": 1.0}], indirect=True, ids=[""])
 async def test_an_event_that_takes_too_long_is_unavailable_and_the_next_ones_are_handled(
     server: RunningServer, chat: Chat, phone: Device
 ) -> None:
@@ -280,6 +293,7 @@ async def test_a_token_in_its_leeway_opens_a_socket_until_the_leeways_end(
         await device.close()
 
 
+@own_server
 async def test_a_new_token_may_bring_a_new_role(
     server: RunningServer, chat: Chat, phone: Device
 ) -> None:
@@ -310,8 +324,8 @@ async def test_who_is_removed_is_told_and_hears_nothing_more(
         _, told = await theirs.heard("conversation", 2)
         assert [each["role"] for each in told["participants"]] == ["client", "owner"]
         (sid,) = (sid for user, sid in server.node.open_sessions.open_sockets() if user == agent.id)
-        await until(lambda: set(server.node.server.rooms(sid)) == {sid, user_room(agent.id)})
-        await until(lambda: presence_room(agent.id) not in rooms_of(server, chat.landlord))
+        await eventually(lambda: set(server.node.server.rooms(sid)) == {sid, user_room(agent.id)})
+        await eventually(lambda: presence_room(agent.id) not in rooms_of(server, chat.landlord))
         for event, payload in (("typing", {"is_typing": True}), ("message", {"content": "hello"})):
             assert (await desk.call(event, {**member_ids, **payload}))["ok"]
             answer = await theirs.call(event, {**member_ids, **payload})
@@ -328,6 +342,7 @@ def rooms_of(server: RunningServer, person: Person) -> set[str]:
     }
 
 
+@own_server
 async def test_sockets_leave_nothing_behind(server: RunningServer, chat: Chat) -> None:
     node = server.node
     async with opened(server.base_url, *chat.people * 5) as devices:
@@ -340,13 +355,14 @@ async def test_sockets_leave_nothing_behind(server: RunningServer, chat: Chat) -
         assert set(node.open_sessions.open_sockets()) == sockets
         assert await metric(server, "websocket_connections_total") == 10
         assert await metric(server, 'chat_engineio_connections{transport="websocket"}') == 10
-    await until(lambda: not node.open_sessions.open_sockets())
-    await until(lambda: not node.sockets.engine.sockets)
+    await eventually(lambda: not node.open_sessions.open_sockets())
+    await eventually(lambda: not node.sockets.engine.sockets)
     assert await metric(server, "websocket_connections_total") == 0
     assert not node.sockets.adapter.list_clients()
     assert await metric(server, "chat_engineio_connections") == 0
 
 
+@own_server
 async def test_events_are_counted_by_name_and_result(
     server: RunningServer, chat: Chat, phone: Device
 ) -> None:

@@ -6,33 +6,25 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession, WSServerHandshakeError
 from structlog.testing import capture_logs
 
 from chatserver.models import Role
 from tests.kit.app import Person, RunningServer, add_person, running_server
 from tests.kit.clients import Chat, Device, Rest, open_chat
-from tests.kit.postgres import Databases
 from tests.kit.raw import RawDevice
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MAX_SOCKETS = 3
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(databases: Databases) -> AsyncIterator[RunningServer]:
-    async with (
-        databases.migrated() as url,
-        running_server(
-            url, realtime__max_sockets_per_user=MAX_SOCKETS, presence__offline_grace=0.1
-        ) as server,
-    ):
+@pytest.fixture(scope="module")
+async def server(database_url: str) -> AsyncIterator[RunningServer]:
+    settings = {"realtime__max_sockets_per_user": MAX_SOCKETS, "presence__offline_grace": 0.1}
+    async with running_server(database_url, **settings) as server:
         yield server
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def http() -> AsyncIterator[ClientSession]:
     async with ClientSession() as http:
         yield http
@@ -43,12 +35,12 @@ def rest(http: ClientSession, server: RunningServer) -> Rest:
     return Rest(http, server.base_url)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def chat(rest: Rest, server: RunningServer) -> Chat:
     return await open_chat(rest, server.database_url)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def tenant(
     http: ClientSession, server: RunningServer, chat: Chat
 ) -> AsyncIterator[RawDevice]:
@@ -58,7 +50,7 @@ async def tenant(
     await raw.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def landlord(http: ClientSession, server: RunningServer, chat: Chat) -> AsyncIterator[Device]:
     """On Socket.IO, in the conversation's room."""
     device = await Device.open(http, server.base_url, chat.landlord)

@@ -26,7 +26,8 @@ from chatserver.services.messages import Draft
 from chatserver.services.writer import CONNECTION_SETTINGS
 from tests.kit.postgres import Databases
 from tests.kit.recount import find_faults
-from tests.kit.services import Chat, Node, connected, eventually, principal, running_node
+from tests.kit.services import Chat, Node, connected, principal, running_node
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,7 +10,8 @@ from chatserver.models import Conversation, Filters, Principal, Role
 from chatserver.repositories import nodes
 from chatserver.services.sync import OpenState, SyncResult, SyncService
 from tests.kit.recount import find_faults
-from tests.kit.services import Node, eventually, principal, running_node
+from tests.kit.services import Node, principal, running_node
+from tests.kit.waiting import eventually
 
 
 class Opened:

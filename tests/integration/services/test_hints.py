@@ -9,7 +9,8 @@ import pytest
 from chatserver.events import HeadMoved, UnreadChanged
 from tests.kit.devices import held_open
 from tests.kit.proxy import Proxy
-from tests.kit.services import Node, eventually, running_node, until_someone_waits
+from tests.kit.services import Node, running_node, until_someone_waits
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture

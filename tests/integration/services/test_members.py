@@ -37,7 +37,8 @@ from chatserver.services.sync import SyncResult, SyncService
 from chatserver.services.writer import CONNECTION_SETTINGS
 from tests.kit.postgres import Databases
 from tests.kit.recount import find_faults
-from tests.kit.services import Chat, Node, eventually, principal, running_node
+from tests.kit.services import Chat, Node, principal, running_node
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

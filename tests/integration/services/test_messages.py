@@ -23,15 +23,9 @@ from chatserver.models import Message, MessageType, Role
 from tests.integration.conftest import MEDIA
 from tests.kit.proxy import postgres_upstream, running_proxy
 from tests.kit.recount import find_faults
-from tests.kit.services import (
-    Chat,
-    Node,
-    connected,
-    eventually,
-    running_node,
-    until_someone_waits,
-)
+from tests.kit.services import Chat, Node, connected, running_node, until_someone_waits
 from tests.kit.stalls import PATIENCE
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from chatserver.events import DeliveryReceipt, HeadMoved, ReadReceipt, UnreadCha
 from chatserver.models import Principal, Role
 from tests.kit.proxy import postgres_upstream, running_proxy
 from tests.kit.recount import find_faults
-from tests.kit.services import Chat, Node, eventually, running_node
+from tests.kit.services import Chat, Node, running_node
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from chatserver.models import MessageType
 from chatserver.repositories.appends import NewMessage, Outcome
 from chatserver.services.writer import CONNECTION_SETTINGS, Stored
 from tests.kit.recount import find_faults
-from tests.kit.services import Chat, Node, connected, eventually, running_node, until_someone_waits
+from tests.kit.services import Chat, Node, connected, running_node, until_someone_waits
+from tests.kit.waiting import eventually
 
 LOCK_TIMEOUT = CONNECTION_SETTINGS["lock_timeout"]
 

@@ -17,8 +17,9 @@ from tests.integration.services.test_writer import failures
 from tests.kit.postgres import running_postgres
 from tests.kit.proxy import Proxy
 from tests.kit.recount import find_faults
-from tests.kit.services import Chat, Node, connected, eventually, running_node, until_someone_waits
+from tests.kit.services import Chat, Node, connected, running_node, until_someone_waits
 from tests.kit.stalls import PATIENCE
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture

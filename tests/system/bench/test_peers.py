@@ -22,7 +22,7 @@ from bench.loads import open_loop
 from bench.processes import Usage
 from bench.targets import NODE_PEERS, TARGETS, Running
 from chatserver.dev.postgres import EmbeddedPostgres
-from tests.unit.realtime.wire import until
+from tests.kit.waiting import eventually
 
 HAS_NODE_PEERS = (NODE_PEERS.parent / "node_modules" / "socket.io").exists()
 HAS_FASTAPI = importlib.util.find_spec("fastapi") is not None
@@ -61,7 +61,7 @@ async def test_a_message_goes_to_both_and_is_stored_once_however_often_it_is_sen
             crowd.pairs[0][0].send(dialect.message(pair[0], 1))
         # Three acknowledgements and a copy, or three copies that acknowledge.
         wanted = [3 if dialect.copy_acknowledges else 4, 1]
-        await until(lambda: [len(ids) for ids in heard] >= wanted, within=10)
+        await eventually(lambda: [len(ids) for ids in heard] >= wanted)
         await asyncio.sleep(0.1)
         crowd.close()
         assert [len(ids) for ids in heard] == wanted

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.kit.app import Person
 from tests.kit.clients import TIMEOUT
+from tests.kit.waiting import Listener
 
 LONGEST_LINE = 2**24
 
@@ -78,36 +79,29 @@ class ClientProcess:
                 self._results.pop(said["id"]).set_result(said["result"])
 
 
-class ClientSocket:
+class ClientSocket(Listener):
     """One socket of the real client, and all that has happened to it."""
 
     def __init__(self, client: ClientProcess, name: str) -> None:
+        super().__init__()
         self.name = name
         self.happenings: list[Happening] = []
         self._client = client
-        self._changed = asyncio.Event()
 
     def take(self, event: str, args: list[Any]) -> None:
         self.happenings.append((event, args))
-        self._changed.set()
+        self._notify()
 
-    def of(self, event: str) -> list[Any]:
+    def of(self, kind: str) -> list[Any]:
         """The first argument of all events of that name so far, in order."""
-        return [args[0] if args else None for name, args in self.happenings if name == event]
+        return [args[0] if args else None for name, args in self.happenings if name == kind]
 
-    async def until(self, condition: Callable[["ClientSocket"], bool]) -> None:
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                while not condition(self):
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"not in time; heard {self.happenings[-10:]}") from None
+    def _latest(self) -> str:
+        return str(self.happenings[-10:])
 
-    async def heard(self, event: str, count: int = 1) -> Any:
+    async def heard(self, kind: str, count: int = 1) -> Any:
         """Wait for the `count`-th event of that name: its payload."""
-        await self.until(lambda socket: len(socket.of(event)) >= count)
-        return self.of(event)[count - 1]
+        return (await super().heard(kind, count))[count - 1]
 
     async def call(self, event: str, *args: Any) -> Any:
         """The acknowledgement."""

@@ -2,18 +2,18 @@
 
 from collections.abc import AsyncIterator
 
-import pytest_asyncio
+import pytest
 
 from tests.system.e2e.node_client import NodeClient, running_node_client
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def node_process() -> AsyncIterator[NodeClient]:
     async with running_node_client() as client:
         yield client
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def js(node_process: NodeClient) -> AsyncIterator[NodeClient]:
     """The real client, without any socket left from the test before.
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -33,8 +32,6 @@ from tests.system.e2e.balanced import (
 )
 from tests.system.e2e.node_client import NodeClient
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
 ADDRESSES = [f"127.0.0.{number}" for number in range(2, 14)]
 
@@ -42,7 +39,7 @@ SHARE = 20
 """Sockets that an address may have open; more than any other test here opens."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def site(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 
 from tests.kit.balancer import Balancer
@@ -24,8 +23,6 @@ from tests.system.e2e.balanced import (
 )
 from tests.system.e2e.node_client import JsSocket, NodeClient
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 DRAIN_DELAY = 30.0
 """Seconds; a test ends it by a second signal, when it has seen enough."""
 
@@ -37,7 +34,7 @@ NGINX_FORGETS = 4.1
 it counts in whole ones."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def site(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from tests.kit.proxy import Proxy, running_proxy
 from tests.system.e2e.browser import PHONE, WEB_ROOT, Screen, at, eventually, running_browser
@@ -13,8 +12,6 @@ from tests.system.e2e.house import House, running_house
 from tests.system.e2e.node_client import NodeClient
 
 # The browser lives in the module's loop, and so must the tests that use it.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 HISTORY = 120
 PAGE = 50
 """Messages that the page loads at a time."""
@@ -23,13 +20,13 @@ PAGE = 50
 KEPT_PAGES = "caches.keys().then((names) => names.length)"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def chromium() -> AsyncIterator[NodeClient]:
     async with running_browser() as browser:
         yield browser
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def house(chromium: NodeClient, database_url: str, tmp_path: Path) -> AsyncIterator[House]:
     """Its name comes after the browser's, so that nothing starts where there is none."""
     async with running_house(database_url, tmp_path, server__web_root=WEB_ROOT) as house:

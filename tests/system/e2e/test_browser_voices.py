@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 
 from chatserver.models import Role
@@ -16,8 +15,6 @@ from tests.system.e2e.house import House, running_house
 from tests.system.e2e.node_client import NodeClient
 
 # The browser lives in the module's loop, and so must the tests that use it.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 UNREAD = 215
 
 # The `seq` of the last message whose whole height is within the log.
@@ -37,13 +34,13 @@ SCROLL_ON = """new Promise((resolve) => {
 })"""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def chromium() -> AsyncIterator[NodeClient]:
     async with running_browser() as browser:
         yield browser
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def house(chromium: NodeClient, database_url: str, tmp_path: Path) -> AsyncIterator[House]:
     """Its name comes after the browser's, so that nothing starts where there is none."""
     async with running_house(

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession, ClientTimeout, WSServerHandshakeError
 from structlog.testing import capture_logs
 from yarl import URL
@@ -19,15 +18,13 @@ from tests.kit.app import Person, RunningServer, add_person, running_server
 from tests.kit.clients import TIMEOUT, Answer, Device, Rest
 from tests.kit.postgres import Databases
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 # Ten units at once, one each six minutes: no whole one comes back while a test runs, but
 # a little does, so that the next one after the ten always goes.
 SMALL: dict[str, Any] = {"rate_limit__user": "10/hour", "rate_limit__address": "10/hour"}
 POLL = "/socket.io/?EIO=4&transport=polling"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def server(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningServer]:
@@ -72,7 +69,7 @@ class Visitor:
         raise AssertionError("never refused")
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def http() -> AsyncIterator[ClientSession]:
     async with ClientSession(timeout=ClientTimeout(TIMEOUT)) as http:
         yield http

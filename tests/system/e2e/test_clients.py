@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 
 from chatserver.dev.ports import free_port
@@ -23,8 +22,6 @@ from tests.kit.processes import ServerProcess, serving
 from tests.system.e2e.client_process import ClientProcess, ClientSocket
 from tests.system.e2e.stage import TRANSPORTS
 from tests.system.e2e.versions import VERSIONS, Version, running_versions
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BURST = 60
 Processes = dict[str | None, ClientProcess]
@@ -61,7 +58,7 @@ class Tried:
         return messages
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def processes() -> AsyncIterator[Processes]:
     async with running_versions() as processes:
         yield processes

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 
 from chatserver.dev.ports import free_port
@@ -23,7 +22,6 @@ from tests.system.e2e.house import stored
 from tests.system.e2e.node_client import NodeClient
 
 # The browser lives in the module's loop, and so must the tests that use it.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,13 @@ async def sockets_of(http: ClientSession, url: str) -> int:
     return sum(int(float(line.split()[-1])) for line in counted)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def chromium() -> AsyncIterator[NodeClient]:
     async with running_browser() as browser:
         yield browser
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def town(chromium: NodeClient, tmp_path: Path) -> AsyncIterator[Town]:
     find_program("haproxy")
     assert (WEB_ROOT / "index.html").exists()

@@ -14,8 +14,9 @@ from chatserver.dev.ports import free_port
 from tests.kit.clients import TIMEOUT, Chat, Device, Rest, open_chat, opened
 from tests.kit.loads import Load, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, serving
-from tests.kit.services import connected, eventually, until_someone_waits
+from tests.kit.services import connected, until_someone_waits
 from tests.kit.stalls import PATIENCE
+from tests.kit.waiting import eventually
 
 CHATS, DEVICES = 6, 25
 """So many devices for each of the two people of each conversation: 300."""

@@ -4,7 +4,6 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
 import socketio  # type: ignore[import-untyped]
 from aiohttp import ClientSession
 
@@ -12,10 +11,8 @@ from chatserver.dev.ports import free_port
 from tests.kit.app import add_person
 from tests.kit.clients import TIMEOUT, Rest, open_chat
 from tests.kit.processes import serving
-from tests.kit.services import eventually
+from tests.kit.waiting import eventually
 from tests.system.e2e.node_client import NodeClient
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_clients_on_polling_come_back_after_a_restart(

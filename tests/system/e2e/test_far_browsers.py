@@ -9,15 +9,12 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 
 from tests.kit.app import running_server
 from tests.kit.clients import Rest, open_chat
 from tests.kit.proxy import running_proxy
 from tests.system.e2e.browser import ROOT, Screen, running_browser
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CLIENT = ROOT / "tests/js/node_modules/socket.io-client/dist/socket.io.min.js"
 DELAY = 0.06
@@ -40,7 +37,7 @@ new Promise((resolve) => {
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def screen() -> AsyncIterator[Screen]:
     async with running_browser() as browser:
         yield Screen(browser, "far")

@@ -20,8 +20,9 @@ from tests.kit.app import SECRET
 from tests.kit.clients import TIMEOUT, Rest, open_chat, opened
 from tests.kit.loads import Load, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, run, serving
-from tests.kit.services import connected, eventually
+from tests.kit.services import connected
 from tests.kit.stalls import PATIENCE
+from tests.kit.waiting import eventually
 
 OLD: Final = "0007"
 """What the older node knows. Raise it when the server cannot send without a later one."""

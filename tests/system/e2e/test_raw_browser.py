@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession, web
 
 from chatserver.dev.demo import DEMO_LISTINGS, LANDLORD, TENANT
@@ -18,8 +17,6 @@ from tests.kit.clients import Rest
 from tests.kit.processes import ServerProcess, started
 from tests.system.e2e.browser import ROOT, Screen, at, eventually, running_browser
 from tests.system.e2e.node_client import JsSocket, NodeClient
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HOOK = Path(__file__).parent / "seed_hook"
 MODULES = ROOT / "client" / "node_modules"
@@ -96,13 +93,13 @@ async def serving_pages(script: bytes) -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def chromium() -> AsyncIterator[NodeClient]:
     async with running_browser() as browser:
         yield browser
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def place(
     chromium: NodeClient, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Place]:

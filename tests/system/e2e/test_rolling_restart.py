@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
 
 from chatserver.dev.ports import free_port
@@ -17,8 +16,6 @@ from tests.kit.processes import ServerProcess, serving
 from tests.kit.proxy import Proxy, running_proxy
 from tests.kit.services import connected
 from tests.system.e2e.node_client import JsSocket, NodeClient
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DRAIN: Final = {"server__drain_delay": 5.0, "server__drain_spread": 1.5}
 """Time enough to notice it and to send new connections elsewhere."""

@@ -13,7 +13,8 @@ from tests.kit.app import add_person
 from tests.kit.clients import TIMEOUT, Rest, open_chat, opened
 from tests.kit.loads import Load, over_rest, over_socket, stored_keys
 from tests.kit.processes import ServerProcess, serving
-from tests.kit.services import connected, eventually, until_someone_waits
+from tests.kit.services import connected, until_someone_waits
+from tests.kit.waiting import eventually
 
 
 async def probe(server: ServerProcess, said: list[bool]) -> None:

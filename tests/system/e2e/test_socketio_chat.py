@@ -7,16 +7,13 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 
 from chatserver.errors import InvalidPayload
 from tests.kit.app import add_listing, add_person
 from tests.kit.clients import TIMEOUT
-from tests.kit.services import eventually
+from tests.kit.waiting import eventually
 from tests.system.e2e.node_client import NodeClient
 from tests.system.e2e.stage import TRANSPORTS, Stage, running_stage
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GRACE = 0.5
 
@@ -25,7 +22,7 @@ HEARTBEAT = {"realtime__ping_interval": 1.0, "realtime__ping_timeout": 8.0}
 those that are not lost, however busy the machine."""
 
 
-@pytest_asyncio.fixture(loop_scope="module", params=TRANSPORTS, ids="+".join)
+@pytest.fixture(params=TRANSPORTS, ids="+".join)
 async def stage(
     request: pytest.FixtureRequest, js: NodeClient, database_url: str
 ) -> AsyncIterator[Stage]:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 
 from chatserver.errors import Unauthorized
@@ -13,13 +12,11 @@ from tests.kit.app import RunningServer, add_person, running_server
 from tests.kit.clients import TIMEOUT, Rest, open_chat
 from tests.system.e2e.node_client import NodeClient
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
 UNAUTHORIZED = Unauthorized().to_dict()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def server(database_url: str) -> AsyncIterator[RunningServer]:
     async with running_server(database_url) as server:
         yield server

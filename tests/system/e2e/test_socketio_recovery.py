@@ -13,8 +13,6 @@ from tests.kit.processes import ServerProcess, serving
 from tests.system.e2e.node_client import JsSocket, NodeClient
 from tests.system.e2e.stage import TRANSPORTS
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 
 async def open_sockets(js: NodeClient, server: ServerProcess, chat: Chat) -> list[JsSocket]:
     """One of the tenant's for each transport, and one of the landlord's."""

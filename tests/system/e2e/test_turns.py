@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 
 from chatserver.services.turns import AT_ONCE
@@ -13,8 +12,6 @@ from tests.kit.app import RunningServer, running_server
 from tests.kit.clients import TIMEOUT, Chat, Device, Rest, open_chat
 from tests.kit.postgres import Databases
 from tests.kit.services import connected
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 POOL = AT_ONCE + 1
 LOCK = "SELECT 1 FROM chat.conversations WHERE id = $1 FOR UPDATE"
@@ -24,7 +21,7 @@ WAITING = """
 """
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def server(databases: Databases) -> AsyncIterator[RunningServer]:
     async with (
         databases.migrated() as url,
@@ -33,7 +30,7 @@ async def server(databases: Databases) -> AsyncIterator[RunningServer]:
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def http() -> AsyncIterator[ClientSession]:
     async with ClientSession() as http:
         yield http

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.realtime.external import RESERVED
 from tests.kit.redis import redis_client
-from tests.kit.services import eventually
+from tests.kit.waiting import eventually
 from tests.system.nodes.town import Town, running_town
 
 pytestmark = pytest.mark.usefixtures("patient")

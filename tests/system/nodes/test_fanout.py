@@ -13,7 +13,7 @@ from chatserver.services.writer import LINGER
 from tests.kit.app import RunningServer, add_person, running_server
 from tests.kit.clients import open_chat
 from tests.kit.raw import RawDevice
-from tests.kit.services import eventually
+from tests.kit.waiting import eventually
 from tests.system.nodes.town import Town, running_town
 
 pytestmark = pytest.mark.usefixtures("patient")

@@ -13,7 +13,8 @@ from chatserver.realtime.room_names import user_room
 from tests.kit.app import running_server
 from tests.kit.clients import Device
 from tests.kit.devices import held_open
-from tests.kit.services import eventually, until_someone_waits
+from tests.kit.services import until_someone_waits
+from tests.kit.waiting import eventually
 from tests.system.nodes.town import Town, running_town
 
 pytestmark = pytest.mark.usefixtures("patient")

@@ -11,8 +11,8 @@ from chatserver.backplane import redis_bus
 from chatserver.dev.redis import EmbeddedRedis
 from chatserver.services.reconciliation import ReconciliationService
 from tests.kit.raw import RawDevice
-from tests.kit.services import eventually
 from tests.kit.stalls import PATIENCE
+from tests.kit.waiting import eventually
 from tests.system.nodes.town import Town, running_town
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
-import pytest_asyncio
 import socketio  # type: ignore[import-untyped]
 
 from chatserver.dev.redis import EmbeddedRedis
@@ -19,10 +18,8 @@ from chatserver.realtime.participants import Unsupported
 from chatserver.realtime.python_socketio import AsyncServer, Manager, RedisManager
 from tests.kit.app import Person
 from tests.kit.postgres import Databases
-from tests.kit.services import eventually
+from tests.kit.waiting import eventually
 from tests.system.nodes.town import Town, running_town
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 TESTED: set[str] = set()
@@ -83,7 +80,7 @@ class Guests:
         return taken[0], taken[1]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest.fixture(scope="module")
 async def town(databases: Databases, redis_server: EmbeddedRedis) -> AsyncIterator[Town]:
     async with (
         databases.migrated() as url,
@@ -92,7 +89,7 @@ async def town(databases: Databases, redis_server: EmbeddedRedis) -> AsyncIterat
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def guests(town: Town) -> AsyncIterator[Guests]:
     opened = []
     for running, person in zip(town.nodes, town.chat.people, strict=True):

@@ -12,7 +12,8 @@ from chatserver.dev.redis import EmbeddedRedis
 from chatserver.settings import config_directory
 from tests.kit.app import running_server
 from tests.kit.clients import Device, Rest, open_chat
-from tests.kit.services import eventually, principal
+from tests.kit.services import principal
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("patient")
 

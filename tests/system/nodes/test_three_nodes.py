@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 
 from chatserver.auth.tokens import issue
@@ -20,8 +19,6 @@ from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.cluster import Cluster, running_cluster
 from tests.kit.postgres import Databases
 from tests.kit.stalls import PATIENCE
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LEASE = 8.0
 """Seconds; shorter than in production, so that the test is too."""
@@ -55,7 +52,7 @@ class Town:
         return await open_chat(self.balanced, self.database_url)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def town(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Town]:

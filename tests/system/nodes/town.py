@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 from tests.kit.app import Person, RunningServer, running_server
 from tests.kit.clients import Chat, Device, Rest, open_chat
 from tests.kit.proxy import Proxy, running_proxy
-from tests.kit.services import eventually
+from tests.kit.waiting import eventually
 
 
 @dataclass

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, RSAAlgorithm
 
 from chatserver.auth.jwks import MAX_KEY_SET_BYTES, Fetch, KeySet, KeySetError, read_key_set
@@ -58,7 +57,7 @@ class Host:
             await asyncio.wait(running)
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest.fixture
 async def host() -> AsyncIterator[Host]:
     async with running_jwks_server() as (jwks, fetch):
         host = Host(jwks, fetch)

@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 from cryptography.hazmat.primitives import serialization
 from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
@@ -72,7 +71,7 @@ async def assert_refused(token: Any, verifier: TokenVerifier | None = None) -> N
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest.fixture
 async def host() -> AsyncIterator[Host]:
     async with running_jwks_server() as (jwks, fetch):
         jwks.keys = [SigningKey("one").jwk(), SigningKey("two", "ES256").jwk()]
@@ -82,7 +81,7 @@ async def host() -> AsyncIterator[Host]:
 MakeVerifier = Callable[..., TokenVerifier]
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest.fixture
 async def with_keys(host: Host) -> AsyncIterator[MakeVerifier]:
     """Makes verifiers that know the host's key set, and no secret unless told."""
     made: list[TokenVerifier] = []

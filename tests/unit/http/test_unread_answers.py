@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -17,18 +17,13 @@ from chatserver.http.connections import (
 )
 from chatserver.http.unread_answers import AT_ONCE, LEAST_RATE, UnreadAnswers
 from tests.kit.stalls import PATIENCE, STANDSTILL
+from tests.kit.waiting import eventually
 from tests.unit.realtime.wire import on_both_loops
 
 TIMEOUT = 0.4
 SIZE = 1_000_000
 MIDDLE = 20_000
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-async def until(is_true: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not is_true():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 class Site:
@@ -59,7 +54,7 @@ class Site:
 
     async def is_left(self) -> None:
         """Wait until no connection is open."""
-        await until(lambda: not self.connections)
+        await eventually(lambda: not self.connections)
 
 
 async def answer(request: web.Request) -> web.Response:
@@ -112,7 +107,7 @@ async def test_who_reads_nothing_is_closed(head: bytes) -> None:
     async with running_site(TIMEOUT) as site:
         with await site.connect() as client:
             await asyncio.get_running_loop().sock_sendall(client, head)
-            await until(lambda: site.connections)
+            await eventually(lambda: site.connections)
             await site.is_left()
     assert site.aborted == [None]
 
@@ -138,7 +133,7 @@ async def test_nothing_more_is_answered_while_an_answer_is_not_read() -> None:
     async with running_site(PATIENCE) as site:
         with await site.connect() as client:
             await asyncio.get_running_loop().sock_sendall(client, GET * 60)
-            await until(lambda: site.answered and site.connections[0].writing_paused)
+            await eventually(lambda: site.answered and site.connections[0].writing_paused)
             (connection,) = site.connections
             assert site.answered == 1
             # All but what the kernels of both sides hold is still with the server.
@@ -154,7 +149,7 @@ async def test_what_waits_in_the_process_is_one_answer_however_small() -> None:
             await asyncio.get_running_loop().sock_sendall(
                 client, GET.replace(b"/", b"/middle", 1) * 60
             )
-            await until(lambda: site.connections and site.connections[0].unsent_bytes())
+            await eventually(lambda: site.connections and site.connections[0].unsent_bytes())
             (connection,) = site.connections
             assert connection.writing_paused
             assert connection.unsent_bytes() < 2 * MIDDLE
@@ -165,7 +160,7 @@ async def test_requests_wait_in_the_kernel_not_in_the_process() -> None:
         with await site.connect() as client:
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(client, GET.replace(b"/", b"/waits", 1) + GET * 500)
-            await until(lambda: site.answered)
+            await eventually(lambda: site.answered)
             (connection,) = site.connections
             assert 0 < len(connection._messages) <= MAX_PIPELINED
 
@@ -210,7 +205,7 @@ async def test_a_head_that_grows_behind_a_request_is_bounded_too() -> None:
         with await site.connect() as client:
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(client, GET.replace(b"/", b"/waits", 1))
-            await until(lambda: site.answered)
+            await eventually(lambda: site.answered)
             with suppress(ConnectionError):
                 await loop.sock_sendall(client, head_of(MAX_HEAD_BYTES + 8000)[:-2])
                 assert await read(client, 1) == 0

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from tests.kit.virtual_time import REAL_TIME, VIRTUAL_TIME, LoopFactories
 from tests.unit.realtime.wire import Node, running_node
@@ -16,7 +15,7 @@ def pytest_asyncio_loop_factories(item: pytest.Function) -> LoopFactories:
     return VIRTUAL_TIME
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest.fixture
 async def node() -> AsyncIterator[Node]:
     async with running_node() as running:
         yield running

@@ -7,7 +7,8 @@ import pytest
 import socketio  # type: ignore[import-untyped]
 
 from chatserver.errors import Unauthorized
-from tests.unit.realtime.wire import Node, running_node, until
+from tests.kit.waiting import eventually
+from tests.unit.realtime.wire import Node, running_node
 
 
 def _client() -> Any:
@@ -33,7 +34,7 @@ async def test_a_client_connects_calls_receives_and_leaves(transports: list[str]
         await node.server.enter_room(client.get_sid(), "room")
         for number in range(40):
             node.adapter.emit_now("news", number, ["room"])
-        await until(lambda: len(received) == 40)
+        await eventually(lambda: len(received) == 40)
         assert received == list(range(40))
         await client.disconnect()
         await node.until_empty()
@@ -76,7 +77,7 @@ async def test_a_server_side_disconnect_is_told_as_one() -> None:
         client.on("disconnect", reasons.append)
         await _connect(node, client, ["websocket"])
         await node.server.disconnect(client.get_sid())
-        await until(lambda: reasons != [])
+        await eventually(lambda: reasons != [])
         assert reasons == [client.reason.SERVER_DISCONNECT]
         await client.disconnect()
         await node.until_empty()

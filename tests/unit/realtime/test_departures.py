@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.realtime.wire import Node, WebSocketClient, running_node, until
+from tests.kit.waiting import eventually
+from tests.unit.realtime.wire import Node, WebSocketClient, running_node
 
 
 class Leaver:
@@ -77,7 +78,7 @@ async def test_a_push_reaches_those_whose_turn_has_not_come() -> None:
     async with running_node() as node:
         clients = {client.sid: client for client in [await node.connected() for _ in range(3)]}
         async with releasing(node, 0.9):
-            await until(lambda: len(node.adapter.list_clients()) == 2)
+            await eventually(lambda: len(node.adapter.list_clients()) == 2)
             staying = [peer.sid for peer in node.adapter.list_clients()]
             await node.server.emit("news", 1)
             for sid in staying:
@@ -100,7 +101,7 @@ async def test_at_its_turn_what_had_arrived_is_answered_and_nothing_more_is_begu
         client = await node.connected()
         for number in range(3):
             await client.send(f'42{number}["slow"]')
-        await until(lambda: node.script.count("event") == 1)
+        await eventually(lambda: node.script.count("event") == 1)
         await asyncio.sleep(0.02)
         async with releasing(node, 0.5):
             await client.send('429["slow"]')
@@ -123,7 +124,7 @@ async def test_a_slow_event_holds_up_nobody_else_and_is_left_to_the_drain() -> N
         slow = await node.connected()
         others = [await node.connected() for _ in range(5)]
         await slow.send('421["slow"]')
-        await until(lambda: node.script.count("event") == 1)
+        await eventually(lambda: node.script.count("event") == 1)
         clock = asyncio.get_running_loop()
         start = clock.time()
         async with releasing(node, 0.3):
@@ -153,7 +154,7 @@ async def test_a_client_that_has_not_said_who_it_is_may_do_so_until_its_turn() -
     async with running_node() as node:
         clients = [await node.websocket() for _ in range(2)]
         async with releasing(node, 0.6):
-            await until(lambda: len(node.engine.sockets) == 1)
+            await eventually(lambda: len(node.engine.sockets) == 1)
             ends = []
             for client in clients:
                 await client.receive_hello()
@@ -177,11 +178,11 @@ async def test_a_poller_fetches_what_is_queued_before_it_has_to_leave() -> None:
         client = await node.polling()
         await client.connect()
         await client.send('421["a"]')
-        await until(lambda: node.script.count("event") == 1)
+        await eventually(lambda: node.script.count("event") == 1)
         async with releasing(node, 0.1):
             await asyncio.sleep(0.3)
             assert (await client.receive())[0].startswith("431[")
-            await until(lambda: not node.engine.sockets)
+            await eventually(lambda: not node.engine.sockets)
 
 
 async def test_a_client_that_takes_nothing_leaves_all_the_same() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.unit.realtime.wire import running_node, until
+from tests.kit.waiting import eventually
+from tests.unit.realtime.wire import running_node
 
 
 async def test_events_in_flight_are_acknowledged_before_the_close() -> None:
@@ -22,7 +23,7 @@ async def test_events_in_flight_are_acknowledged_before_the_close() -> None:
         client = await node.connected()
         for number in range(3):
             await client.send(f'42{number}["n",{number}]')
-        await until(lambda: node.script.count("event") == 1)
+        await eventually(lambda: node.script.count("event") == 1)
         await asyncio.sleep(0.02)
         draining = asyncio.create_task(node.sockets.drain(5))
         for number in range(3):
@@ -42,7 +43,7 @@ async def test_handshakes_and_new_events_are_refused_while_draining() -> None:
         node.script.handlers["slow"] = handler
         client = await node.connected()
         await client.send('421["slow"]')
-        await until(lambda: node.script.count("event") == 1)
+        await eventually(lambda: node.script.count("event") == 1)
         draining = asyncio.create_task(node.sockets.drain(5))
         await asyncio.sleep(0.02)
         status, body = await node.request("GET", "EIO=4&transport=polling")
@@ -64,7 +65,7 @@ async def test_a_poller_gets_its_acknowledgement_and_then_the_close() -> None:
         client = await node.polling()
         await client.connect()
         await client.send('421["a"]')
-        await until(lambda: node.script.count("event") == 1)
+        await eventually(lambda: node.script.count("event") == 1)
         draining = asyncio.create_task(node.sockets.drain(5))
         await asyncio.sleep(0.02)
         assert (await client.receive())[0].startswith("431[")
@@ -94,7 +95,7 @@ async def test_a_handler_that_does_not_end_is_cancelled_in_time() -> None:
         node.script.disconnecting = disconnecting
         client, idle = await node.connected(), await node.connected()
         await client.send('421["stuck"]')
-        await until(lambda: node.script.count("event") == 1)
+        await eventually(lambda: node.script.count("event") == 1)
         loop = asyncio.get_running_loop()
         start = loop.time()
         await node.sockets.drain(1.0)
@@ -127,12 +128,12 @@ async def test_a_handler_that_swallows_its_cancellation_cannot_hold_the_end(wher
             node.script.connecting = connecting
             client = await node.websocket()
             await client.send("40")
-            await until(lambda: node.adapter.list_clients() != [])
+            await eventually(lambda: node.adapter.list_clients() != [])
         else:
             client = await node.connected()
             if where == "event":
                 await client.send('421["stuck"]')
-                await until(lambda: node.script.count("event") == 1)
+                await eventually(lambda: node.script.count("event") == 1)
             else:
                 node.script.disconnecting = disconnecting
         loop = asyncio.get_running_loop()
@@ -142,7 +143,7 @@ async def test_a_handler_that_swallows_its_cancellation_cannot_hold_the_end(wher
         enough.set()
         for task in list(node.sockets._workers):
             task.cancel()
-        await until(lambda: not node.sockets._workers)
+        await eventually(lambda: not node.sockets._workers)
 
 
 async def test_a_client_that_does_not_read_does_not_hold_the_end() -> None:
@@ -165,7 +166,7 @@ async def test_shutdown_takes_about_a_second_whatever_handlers_do() -> None:
         node.script.handlers["stuck"] = handler
         client = await node.connected()
         await client.send('421["stuck"]')
-        await until(lambda: node.script.count("event") == 1)
+        await eventually(lambda: node.script.count("event") == 1)
         async with asyncio.timeout(1.5):
             await node.server.shutdown()
         assert node.script.count("disconnect") == 1

@@ -9,7 +9,8 @@ import pytest
 from multidict import CIMultiDict
 
 from chatserver.eio.frames import MAX_CUT_BYTES
-from tests.unit.realtime.wire import FRIEND, Node, running_node, until
+from tests.kit.waiting import eventually
+from tests.unit.realtime.wire import FRIEND, Node, running_node
 
 # Handshakes
 
@@ -82,7 +83,7 @@ async def test_the_connect_handler_learns_the_query_and_the_authorization(node: 
         f"{node.url}?EIO=4&transport=websocket&token=q", headers=headers
     ) as ws:
         await ws.send_str("40")
-        await until(lambda: node.script.count("connect") == 1)
+        await eventually(lambda: node.script.count("connect") == 1)
     (environ,) = node.script.environs
     assert environ["HTTP_AUTHORIZATION"] == "Bearer t"
     assert "token=q" in environ["QUERY_STRING"]
@@ -163,7 +164,7 @@ async def test_a_client_that_answers_no_ping_is_dropped_in_time() -> None:
         poller = await node.polling()
         await poller.connect()
         start = loop.time()
-        await until(lambda: node.script.count("disconnect") == 2)
+        await eventually(lambda: node.script.count("disconnect") == 2)
         assert 0.2 < loop.time() - start < 0.7
         assert {call[2] for call in node.script.calls if call[0] == "disconnect"} == {
             "ping timeout"

@@ -10,7 +10,8 @@ import pytest
 
 from chatserver.eio.session import EngineSocket
 from chatserver.sio.client import Client
-from tests.unit.realtime.wire import Node, running_node, until
+from tests.kit.waiting import eventually
+from tests.unit.realtime.wire import Node, running_node
 
 
 async def _close(node: Node) -> None:
@@ -190,10 +191,10 @@ async def test_no_ghost_stays_of_a_client_that_goes_while_it_connects(how: str) 
         else:
             client = await node.websocket()
             await client.send("40")
-            await until(lambda: bool(node.adapter._members))
+            await eventually(lambda: bool(node.adapter._members))
             if how == "vanishes":
                 client.drop()
-        await until(lambda: not node.engine.sockets)
+        await eventually(lambda: not node.engine.sockets)
         assert node.adapter.emit_now("n", 1, ["before"]) == 0
         release.set()
         await node.until_empty()
@@ -218,7 +219,7 @@ async def test_an_idle_socket_has_no_task() -> None:
         clients = [await node.connected() for _ in range(10)]
         for client in clients:
             await client.call("a")
-        await until(lambda: len(asyncio.all_tasks()) == before)
+        await eventually(lambda: len(asyncio.all_tasks()) == before)
 
 
 async def test_a_finished_handshake_is_forgotten() -> None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from chatserver.eio.protocol import UNSUPPORTED_DATA
 from chatserver.eio.session import EngineSocket
@@ -36,7 +35,7 @@ class Echo:
     def closed(self, reason: str) -> None: ...
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest.fixture
 async def node() -> AsyncIterator[Node]:
     async with running_node(max_packet_bytes=1_000_000, **official.HEARTBEAT) as running:
         running.engine._open_receiver = lambda socket, environ: Echo(socket)

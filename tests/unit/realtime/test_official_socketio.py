@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.unit.realtime import official
 from tests.unit.realtime.official import POLLING, open_websocket, upgraded
 from tests.unit.realtime.wire import Node, WebSocketClient, running_node
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest.fixture
 async def node() -> AsyncIterator[Node]:
     """A server that does what the suite's does: tells `auth`, and sends back what it gets."""
     settings = {"max_packet_bytes": 1_000_000, "connect_timeout": 0.2}
@@ -72,7 +71,7 @@ class TestEngineHandshake:
 class TestEngineHeartbeat:
     """With time to say who one is: a session that says nothing ends sooner otherwise."""
 
-    @pytest_asyncio.fixture(loop_scope="function")
+    @pytest.fixture
     async def node(self) -> AsyncIterator[Node]:
         async with running_node(**official.HEARTBEAT) as running:
             yield running

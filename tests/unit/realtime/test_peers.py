@@ -11,7 +11,8 @@ from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-un
 
 from chatserver.eio.websocket import CLOSE_GRACE, WebSocket
 from chatserver.errors import Forbidden, Unauthorized
-from tests.unit.realtime.wire import Node, running_node, until
+from tests.kit.waiting import eventually
+from tests.unit.realtime.wire import Node, running_node
 
 INTERNAL_ERROR = {
     "code": "internal_error",
@@ -252,7 +253,7 @@ async def test_a_socket_that_is_not_read_can_still_be_closed() -> None:
         node.engine.close_all()
         # Its close frame lies behind what was not read, and ends it before its time.
         assert await client.receive() == "closed 1012"
-        await until(lambda: websocket._is_lost, CLOSE_GRACE / 2)
+        await eventually(lambda: websocket._is_lost, CLOSE_GRACE / 2)
         release.set()
 
 
@@ -271,7 +272,7 @@ async def test_a_queue_is_also_full_by_bytes() -> None:
         (peer,) = node.adapter.list_clients()
         assert len(peer._queue) <= 3
         release.set()
-        await until(lambda: node.script.count("event") == 10)
+        await eventually(lambda: node.script.count("event") == 10)
 
 
 async def test_a_full_queue_holds_back_the_answer_to_a_post() -> None:
@@ -383,7 +384,7 @@ async def test_a_clients_disconnect_comes_after_its_events(node: Node) -> None:
     for packet in ('42["a"]', '42["a"]', "41"):
         await client.send(packet)
     await client.ws.close()
-    await until(lambda: node.script.count("disconnect") == 1)
+    await eventually(lambda: node.script.count("disconnect") == 1)
     assert [call[0] for call in node.script.calls] == ["connect", "event", "event", "disconnect"]
     assert node.script.calls[-1][2] == "client disconnect"
     await node.until_empty()
@@ -434,12 +435,12 @@ async def test_a_running_handler_outlives_its_client(node: Node) -> None:
     node.script.handlers["a"] = handler
     client = await node.connected()
     await client.send('421["a"]')
-    await until(lambda: node.script.count("event") == 1)
+    await eventually(lambda: node.script.count("event") == 1)
     client.drop()
-    await until(lambda: not node.engine.sockets)
+    await eventually(lambda: not node.engine.sockets)
     assert node.script.count("disconnect") == 0
     release.set()
-    await until(lambda: node.script.count("disconnect") == 1)
+    await eventually(lambda: node.script.count("disconnect") == 1)
     assert finished == [client.sid]
     await node.until_empty()
 
@@ -482,5 +483,5 @@ async def test_after_a_few_events_that_wait_for_nothing_the_others_have_a_turn(n
     await poller.send("40")
     await poller.receive()
     await poller.send(*['42["a"]'] * 40)
-    await until(lambda: sum(in_turn) == 40)
+    await eventually(lambda: sum(in_turn) == 40)
     assert max(in_turn) <= 8

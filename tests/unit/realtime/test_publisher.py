@@ -9,7 +9,6 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from chatserver import events
@@ -126,7 +125,7 @@ async def _listen(client: WebSocketClient) -> list[tuple[str, Any]]:
     return heard
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest.fixture
 async def audience() -> AsyncIterator[Audience]:
     async with running_node() as node, AsyncExitStack() as stack:
         audience = Audience(node)

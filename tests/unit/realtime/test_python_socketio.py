@@ -18,7 +18,8 @@ from aiohttp import web
 from chatserver.eio.protocol import Reason
 from chatserver.realtime.participants import Unsupported
 from chatserver.realtime.python_socketio import CALLBACK_TTL, AsyncNamespace, AsyncServer
-from tests.unit.realtime.wire import Node, WebSocketClient, running_node, until
+from tests.kit.waiting import eventually
+from tests.unit.realtime.wire import Node, WebSocketClient, running_node
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 TESTED: set[str] = set()
@@ -99,7 +100,7 @@ async def test_the_handlers_of_coming_and_going_may_be_of_the_older_form(
         bare.server.on("disconnect", lambda sid, reason: seen.append(reason))
     client = await bare.connected(None if is_old else {"token": "x"})
     await client.send("41")
-    await until(lambda: len(seen) == 2)
+    await eventually(lambda: len(seen) == 2)
     assert seen == (["", client.sid] if is_old else [{"token": "x"}, Reason.CLIENT_DISCONNECT])
 
 
@@ -236,7 +237,7 @@ async def test_clients_acknowledge_events(node: Node, api: Any) -> None:
     for callback in (take, lambda *values: heard.append(values)):
         await api.emit("e", 1, to=client.sid, callback=callback)
         await acknowledge('["a",2]')
-    await until(lambda: len(heard) == 2)
+    await eventually(lambda: len(heard) == 2)
     assert heard == [("a", 2), ("a", 2)]
     for ack, value in (("[]", None), ("[7]", 7), ("[7,8]", (7, 8))):
         asking = asyncio.create_task(api.call("e", 1, to=client.sid, timeout=60))
@@ -244,7 +245,7 @@ async def test_clients_acknowledge_events(node: Node, api: Any) -> None:
         assert await asking == value
     await api.emit("e", 1, to=client.sid, callback=fail)
     await acknowledge("[]")
-    await until(lambda: node.counts.errors == ["handler"])
+    await eventually(lambda: node.counts.errors == ["handler"])
     assert node.held()["callbacks"] == 0
 
 
@@ -269,7 +270,7 @@ async def test_nobody_is_waited_for_without_end(node: Node, api: Any) -> None:
         await api.call("e", 1, to=client.sid, timeout=5)
     await api.emit("e", 1, to=gone.sid, callback=print)
     await gone.ws.close()
-    await until(lambda: gone.sid not in node.server.manager.callbacks)
+    await eventually(lambda: gone.sid not in node.server.manager.callbacks)
     assert node.held()["callbacks"] == 1
     await asyncio.sleep(CALLBACK_TTL)
     assert node.held()["callbacks"] == 0
@@ -317,7 +318,7 @@ async def test_a_session_lasts_as_long_as_its_client(node: Node, api: Any) -> No
         session["seen"] = 1
     assert await api.get_session(client.sid) == {"name": "x", "seen": 1}
     await client.ws.close()
-    await until(lambda: node.script.count("disconnect") == 1)
+    await eventually(lambda: node.script.count("disconnect") == 1)
     with pytest.raises(KeyError):
         await api.get_session(client.sid)
 
@@ -327,7 +328,7 @@ async def test_a_client_is_disconnected_for_good(node: Node, api: Any) -> None:
     client = await node.connected()
     await api.disconnect(client.sid)
     assert await client.receive() == "41"
-    await until(lambda: node.script.count("disconnect") == 1)
+    await eventually(lambda: node.script.count("disconnect") == 1)
     assert node.script.calls[-1] == ("disconnect", client.sid, Reason.SERVER_DISCONNECT)
     await api.disconnect("nobody")
     with pytest.raises(Unsupported, match="namespace"):

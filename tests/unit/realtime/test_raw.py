@@ -14,7 +14,8 @@ import pytest
 from chatserver.eio.websocket import text_frame
 from chatserver.errors import NotFound, Unauthorized, Unavailable
 from chatserver.realtime import raw_frames
-from tests.unit.realtime.wire import FRIEND, Node, running_node, until
+from tests.kit.waiting import eventually
+from tests.unit.realtime.wire import FRIEND, Node, running_node
 
 CHAT = str(uuid4())
 ROOM = f"conversation:{CHAT}"
@@ -92,8 +93,8 @@ async def chatting(**settings: Any) -> AsyncIterator[Node]:
 
 async def joined(node: Node, count: int = 1) -> None:
     events = node.script.calls
-    await until(lambda: sum(call[-1] == "join" for call in events) >= count)
-    await until(lambda: len(node.adapter.select([ROOM])) >= count)
+    await eventually(lambda: sum(call[-1] == "join" for call in events) >= count)
+    await eventually(lambda: len(node.adapter.select([ROOM])) >= count)
 
 
 # Coming in
@@ -171,7 +172,7 @@ async def test_an_address_has_raw_and_other_sockets_together_up_to_its_cap() -> 
         assert refused.value.status == 429
         elsewhere = await open_raw(node, headers={"X-Test-Address": "other"})
         await raw.ws.close()
-        await until(lambda: node.counts.open["raw"] == 1)
+        await eventually(lambda: node.counts.open["raw"] == 1)
         raw = await open_raw(node)
         assert not any(each.ws.closed for each in (plain, raw, elsewhere))
         await plain.ws.close()
@@ -359,7 +360,7 @@ async def test_sends_in_flight_are_answered_before_it_is_closed_with_1012(way: s
         await joined(node)
         for text in "abc":
             await raw.send(type="message", content=text)
-        await until(lambda: node.script.count("event") == 2)
+        await eventually(lambda: node.script.count("event") == 2)
         await asyncio.sleep(0.05)
         ending = asyncio.create_task(
             node.sockets.drain(5) if way == "drain" else node.sockets.release(0)

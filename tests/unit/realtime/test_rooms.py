@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 
 from chatserver.realtime.room_names import conversation_room, user_room
 from chatserver.sio.adapter import EVERYONE
@@ -13,7 +12,7 @@ from tests.unit.realtime.wire import Node, running_node
 ID = UUID(int=1)
 
 
-@pytest_asyncio.fixture(loop_scope="function")
+@pytest.fixture
 async def node() -> AsyncIterator[Node]:
     async with running_node() as running:
         yield running

@@ -7,7 +7,8 @@ import pytest
 from chatserver.eio.protocol import MAX_POLL_PACKETS
 from chatserver.eio.session import LEAST_RATE
 from tests.kit.stalls import PATIENCE
-from tests.unit.realtime.wire import RawClient, on_both_loops, running_node, until
+from tests.kit.waiting import eventually
+from tests.unit.realtime.wire import RawClient, on_both_loops, running_node
 
 KILOBYTE = "x" * 1000
 
@@ -38,7 +39,7 @@ async def test_a_websocket_that_does_not_read_is_dropped_at_the_limit(answers_pi
         assert 190_000 < most <= 200_000 + 1_100
         assert node.counts.errors == ["queue_overflow"]
         assert node.adapter.emit_now("n", 1, ["room"]) == 1
-        await until(lambda: node.script.count("disconnect") == 1)
+        await eventually(lambda: node.script.count("disconnect") == 1)
         assert await client.was_closed()
         client.close()
 
@@ -51,7 +52,7 @@ async def test_more_than_the_limit_in_one_turn_is_never_kept() -> None:
         for _ in range(1000):
             node.adapter.emit_now("n", KILOBYTE, [client.sid])
         assert sum(map(len, socket._out)) <= 100_000
-        await until(lambda: socket.closed)
+        await eventually(lambda: socket.closed)
         await node.until_empty()
 
 
@@ -163,10 +164,10 @@ async def test_events_held_during_connect_are_limited_too() -> None:
         client = await node.websocket()
         await client.receive_hello()
         await client.send("40")
-        await until(lambda: bool(node.adapter._members))
+        await eventually(lambda: bool(node.adapter._members))
         (socket,) = node.engine.sockets.values()
         for _ in range(100):
             node.adapter.emit_now("n", KILOBYTE, ["room"])
-        await until(lambda: socket.closed)
+        await eventually(lambda: socket.closed)
         release.set()
         await node.until_empty()

@@ -24,8 +24,9 @@ from chatserver.eio.websocket import BINARY_MARK, CLOSE_GRACE, WebSocket, frame_
 from chatserver.http.admissions import Admissions
 from chatserver.http.connections import ConnectionRunner
 from tests.kit.stalls import PATIENCE
+from tests.kit.waiting import eventually
 from tests.unit.realtime.test_frames import frame
-from tests.unit.realtime.wire import on_both_loops, running_node, until
+from tests.unit.realtime.wire import on_both_loops, running_node
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
@@ -157,7 +158,7 @@ async def test_nothing_of_the_request_is_left_when_a_websocket_is_open(
         client, ear = await site.connect(frame(1, b"early"))
         client.send(frame(1, b"late"), frame(9, b"?"), frame(10), frame(2, b"binary"))
         assert await client.receive(3) == b"\x8a\x01?"
-        await until(lambda: ear.heard == [b"early", b"late", "ping", "pong", BINARY_MARK])
+        await eventually(lambda: ear.heard == [b"early", b"late", "ping", "pong", BINARY_MARK])
         assert asyncio.all_tasks() == tasks
         assert site.runner.server is not None
         assert site.runner.server.connections == []
@@ -198,17 +199,17 @@ async def test_a_websocket_over_tls_is_read_paused_and_closed(tls: ssl.SSLContex
         client, ear = await site.connect(frame(1, b"early"))
         texts = [b"%d" % number * 1000 for number in range(9)]
         client.send(frame(1, b"pause"), *(frame(1, text) for text in texts))
-        await until(lambda: ear.heard == [b"early", b"pause"])
+        await eventually(lambda: ear.heard == [b"early", b"pause"])
         ear.websocket.write([text_frame(b"x" * MUCH)])
         assert (await client.receive(MUCH + 10)).endswith(b"xxx")
         assert ear.heard == [b"early", b"pause"]
         ear.websocket.resume()
-        await until(lambda: ear.heard[2:] == texts)
+        await eventually(lambda: ear.heard[2:] == texts)
         ear.websocket.close(1012)
         assert await client.receive(4) == b"\x88\x02\x03\xf4"
         client.send(frame(8, b"\x03\xf4"))
         assert await client.rest() == b""
-        await until(lambda: ear.heard[-1] == "lost")
+        await eventually(lambda: ear.heard[-1] == "lost")
 
 
 # Reading
@@ -221,14 +222,14 @@ async def test_who_is_paused_hears_nothing_and_the_client_has_to_wait() -> None:
         texts = [b"%04d" % number * 10_000 for number in range(MUCH // 40_000)]
         head = b"\x81\xff" + struct.pack("!Q", 40_000) + bytes(4)
         client.send(frame(1, b"pause"), *(head + text for text in texts))
-        await until(lambda: ear.heard == [b"pause"])
+        await eventually(lambda: ear.heard == [b"pause"])
         await asyncio.sleep(0.1)
         waiting = client.writer.transport.get_write_buffer_size()
         assert waiting > MUCH / 4
         ear.websocket.resume()
         ear.websocket.pause()
         ear.websocket.resume()
-        await until(lambda: ear.heard[1:] == texts)
+        await eventually(lambda: ear.heard[1:] == texts)
 
 
 @pytest.mark.parametrize("is_found_while_paused", [True, False])
@@ -238,13 +239,13 @@ async def test_what_came_before_the_end_is_heard_before_it_also_after_a_pause(
     async with running_site() as site:
         client, ear = await site.connect()
         client.send(frame(1, b"pause"), frame(1, b"last"))
-        await until(lambda: ear.heard == [b"pause"])
+        await eventually(lambda: ear.heard == [b"pause"])
         client.writer.transport.abort()
         if is_found_while_paused:
-            await until(lambda: _finds_it_gone(ear.websocket))
+            await eventually(lambda: _finds_it_gone(ear.websocket))
         assert ear.heard == [b"pause"]
         ear.websocket.resume()
-        await until(lambda: ear.heard == [b"pause", b"last", "lost"])
+        await eventually(lambda: ear.heard == [b"pause", b"last", "lost"])
 
 
 def _finds_it_gone(websocket: WebSocket) -> bool:
@@ -336,8 +337,8 @@ async def test_who_takes_nothing_is_not_waited_for_when_it_ends(end: str) -> Non
             ear.websocket.close(1012)
         else:
             client.writer.write_eof()
-        await until(lambda: ear.heard == ["lost"])
-        await until(lambda: ear.websocket.buffered == 0)
+        await eventually(lambda: ear.heard == ["lost"])
+        await eventually(lambda: ear.websocket.buffered == 0)
 
 
 async def test_who_pings_and_goes_is_heard_to_the_end_and_is_no_error(
@@ -350,7 +351,7 @@ async def test_who_pings_and_goes_is_heard_to_the_end_and_is_no_error(
             await client.ws.ping()
         await client.send('42["last",{}]')
         client.drop()
-        await until(lambda: node.script.count("disconnect") == 1)
+        await eventually(lambda: node.script.count("disconnect") == 1)
         await node.until_empty()
         assert [call[-1] for call in node.script.calls if call[0] == "event"] == ["last"]
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
@@ -362,13 +363,13 @@ async def test_open_websockets_count_as_connections_and_end_with_the_server() ->
         (gone, first), (_, second) = await site.connect(), await site.connect()
         assert len(admissions) == 2
         gone.writer.close()
-        await until(lambda: first.heard == ["lost"])
+        await eventually(lambda: first.heard == ["lost"])
         assert len(admissions) == 1
         loop = asyncio.get_running_loop()
         began = loop.time()
         await site.runner.cleanup()
         assert loop.time() - began == pytest.approx(2, abs=0.1)
-        await until(lambda: second.heard == ["lost"])
+        await eventually(lambda: second.heard == ["lost"])
         assert len(admissions) == 0
 
 

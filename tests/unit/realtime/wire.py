@@ -29,6 +29,7 @@ from chatserver.sio.adapter import Adapter
 from chatserver.sio.client import Client
 from chatserver.sio.server import SocketServer
 from tests.kit.stalls import PATIENCE
+from tests.kit.waiting import eventually
 
 SETTINGS = RealtimeSettings(
     ping_interval=5.0,
@@ -156,7 +157,7 @@ class Node:
         return [receiver.environ for receiver in receivers if isinstance(receiver, Client)]
 
     async def until_empty(self, within: float = PATIENCE) -> None:
-        await until(lambda: not any(self.held().values()), within, lambda: str(self.held()))
+        await eventually(lambda: not any(self.held().values()), within, lambda: str(self.held()))
 
     # Clients
 
@@ -331,16 +332,6 @@ class RawClient:
 
     def close(self) -> None:
         self.sock.close()
-
-
-async def until(
-    condition: Callable[[], bool], within: float = PATIENCE, describe: Callable[[], str] = str
-) -> None:
-    """Wait until `condition` holds; fails after `within` seconds."""
-    deadline = asyncio.get_running_loop().time() + within
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"not in time: {describe()}"
-        await asyncio.sleep(0.005)
 
 
 def on_both_loops(scenario: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

@@ -6,6 +6,7 @@ rows are the same, but for ids and times.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,9 +14,10 @@ import pytest
 from aiohttp import ClientSession
 
 from chatserver.models import Role
-from tests.kit.app import RunningServer, add_person, running_server
+from tests.kit.app import Person, RunningServer, add_person, running_server
 from tests.kit.clients import Device, Rest, open_chat
 from tests.kit.edges import RestEdge, SocketEdge, World
+from tests.kit.waiting import eventually
 
 MEDIA = "https://media.example.org/"
 
@@ -171,6 +173,11 @@ async def too_many(world: World) -> None:
 TOO_MANY = ["ok", "ok", "ok", "rate_limited", "rate_limited", "ok", "ok"]
 
 
+async def is_online(rest: Rest, person: Person, caller: Person) -> bool:
+    online: bool = (await rest.get(f"users/{person.id}/presence", caller)).body["is_online"]
+    return online
+
+
 async def tell(story: Story, edge: str, server: RunningServer) -> dict[str, Any]:
     """The account of a story, told by new people through one edge."""
     url = server.database_url
@@ -185,6 +192,8 @@ async def tell(story: Story, edge: str, server: RunningServer) -> dict[str, Any]
             "service": await add_person(url, Role.SERVICE),
         }
         watchers = [await Device.open(http, server.base_url, person) for person in chat.people]
+        for person in chat.people:  # It is written behind the handshake, and shown to the other.
+            await eventually(partial(is_online, rest, person, people["service"]))
         sockets = SocketEdge(http, server.base_url)
         world = World(url, RestEdge(rest) if edge == "rest" else sockets, chat, people, watchers)
         await story(world)
