@@ -77,20 +77,28 @@ class JoinedRooms:
     def members_changed(self, payload: Mapping[str, Any]) -> None:
         """A `conversation` event is about to be delivered here: have the sockets follow it."""
         conversation_id = UUID(payload["id"])
-        members = {UUID(one["user_id"]) for one in payload["participants"]}
+        members = [UUID(one["user_id"]) for one in payload["participants"]]
         for sid, session in self._sessions.get(conversation_id, {}).items():
             joined, user_id = session.joined[conversation_id], session.principal.user_id
-            if (user_id in members) is joined.is_visitor or joined.peers != members - {user_id}:
-                task = asyncio.create_task(self._follow(sid, session, conversation_id))
+            peers = {*members} - {user_id}
+            if (user_id in members) is joined.is_visitor or joined.peers != peers:
+                task = asyncio.create_task(self._follow(sid, session, conversation_id, members))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    async def _follow(self, sid: str, session: Session, conversation_id: UUID) -> None:
+    async def _follow(
+        self, sid: str, session: Session, conversation_id: UUID, members: Sequence[UUID]
+    ) -> None:
         """The event may have been overtaken: the database knows. Without it, it is believed."""
         try:
             await self._look(sid, session, [conversation_id])
         except ChatError:
-            if conversation_id in session.joined:
+            if conversation_id not in session.joined:
+                return
+            principal = session.principal
+            if principal.is_privileged or principal.user_id in members:
+                self._meet(sid, session, conversation_id, members)
+            else:
                 self.leave(sid, session, conversation_id)
 
     async def _look(self, sid: str, session: Session, conversation_ids: Sequence[UUID]) -> None:

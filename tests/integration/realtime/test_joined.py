@@ -1,0 +1,46 @@
+"""Joined conversations: their sockets follow who is in them, also without the database."""
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+from aiohttp import ClientSession
+
+from chatserver.events import ConversationChanged
+from chatserver.models import MemberRole, Participant, Role
+from chatserver.realtime.room_names import presence_room, user_room
+from tests.integration.realtime.test_namespace import rooms_of
+from tests.kit.app import add_person, running_server
+from tests.kit.clients import Rest, open_chat, opened
+from tests.kit.services import principal
+from tests.kit.waiting import eventually
+
+
+async def test_while_no_connection_is_free_the_event_says_who_is_in_it(database_url: str) -> None:
+    settings = {"database__pool_size": 1, "database__pool_timeout": 0.1}
+    async with running_server(database_url, **settings) as server, ClientSession() as http:
+        chat = await open_chat(Rest(http, server.base_url), database_url)
+        admin, agent = await add_person(database_url, Role.ADMIN), uuid4()
+        caller = principal(chat.tenant.id)
+        seen = await server.node.conversations.get(caller, UUID(chat.id))
+        tenant, landlord = seen.participants
+        more = replace(landlord, user_id=agent, role=MemberRole.AGENT)
+        async with opened(server.base_url, chat.landlord, admin) as devices:
+            for device in devices:
+                assert (await device.call("join", {"conversation_id": chat.id}))["ok"]
+
+            async def told(*participants: Participant) -> list[set[str]]:
+                """The rooms once nobody is looked up any more."""
+                view = replace(seen, participants=participants)
+                changed = ConversationChanged({chat.landlord.id: view}, view)
+                server.node.publisher.publish(changed)
+                await eventually(lambda: not len(server.node.publisher))
+                await eventually(lambda: not server.node.namespace._joined._tasks)
+                return [rooms_of(server, person) for person in (chat.landlord, admin)]
+
+            desk, moderator = (rooms_of(server, person) for person in (chat.landlord, admin))
+            theirs = {presence_room(agent)}
+            async with server.node.requests.reads():
+                assert await told(tenant, landlord, more) == [desk | theirs, moderator | theirs]
+                assert await told(tenant, landlord) == [desk, moderator]
+                only = {devices[0].sid, user_room(chat.landlord.id)}
+                assert await told(tenant) == [only, moderator - {presence_room(chat.landlord.id)}]
