@@ -54,6 +54,100 @@ class _Person:
         return User(self.user_id, self.first_name, self.last_name, self.profile_picture_url)
 
 
+_ACTIVE_AT = "coalesce(c.last_message_at, c.created_at)"
+
+_OWN = """
+    p.left_at IS NULL
+    AND (p.role IN ('client', 'co_client') OR c.last_seq > 0 OR c.shown_empty)
+    {conditions}
+"""
+
+# Day by day along the index, from the newest on, until there are enough: written so that it
+# does not depend on what the planner takes the number of a user's conversations to be, which
+# is wrong in a plan for all users and in a database without statistics.
+_BY_DAY = f"""
+    WITH RECURSIVE days (day, ids, found) AS (
+        SELECT (
+            SELECT active_on FROM chat.participants
+            WHERE user_id = :viewer_id {{first}}
+            ORDER BY active_on DESC LIMIT 1
+        ), CAST('{{}}' AS uuid[]), CAST(0 AS bigint)
+        UNION ALL
+        SELECT before.day, here.ids, days.found + cardinality(here.ids)
+        FROM days
+        CROSS JOIN LATERAL (
+            SELECT ARRAY(
+                SELECT c.id
+                FROM chat.participants p
+                JOIN chat.conversations c ON c.id = p.conversation_id
+                WHERE p.user_id = :viewer_id AND p.active_on = days.day AND {_OWN}
+                ORDER BY {_ACTIVE_AT} DESC, c.id DESC
+                LIMIT CAST(:limit AS bigint) + CAST(:skip AS bigint)
+            ) AS ids OFFSET 0
+        ) AS here
+        CROSS JOIN LATERAL (
+            SELECT (
+                SELECT active_on FROM chat.participants
+                WHERE user_id = :viewer_id AND active_on < days.day
+                ORDER BY active_on DESC LIMIT 1
+            ) AS day OFFSET 0
+        ) AS before
+        WHERE days.day IS NOT NULL AND days.found < CAST(:limit AS bigint) + CAST(:skip AS bigint)
+    ), chosen AS (
+        SELECT c.*, {_ACTIVE_AT} AS active_at
+        FROM days CROSS JOIN unnest(days.ids) AS listed (id)
+        CROSS JOIN LATERAL (SELECT * FROM chat.conversations WHERE id = listed.id OFFSET 0) AS c
+        ORDER BY active_at DESC, c.id DESC
+        LIMIT CAST(:limit AS bigint) OFFSET CAST(:skip AS bigint)
+    )
+"""
+
+# A listing has few conversations, whoever the viewer is: they are found by its index.
+_BY_LISTING = f"""
+    WITH chosen AS (
+        SELECT c.*, {_ACTIVE_AT} AS active_at
+        FROM chat.conversations c
+        JOIN chat.participants p
+            ON p.conversation_id = c.id AND p.user_id IS NOT DISTINCT FROM :viewer_id
+        WHERE c.listing_id = :listing_id AND {_OWN}
+        ORDER BY active_at DESC, c.id DESC
+        LIMIT CAST(:limit AS bigint) OFFSET CAST(:skip AS bigint)
+    )
+"""
+
+_UNARCHIVED = """
+    NOT CASE WHEN p.role IN ('client', 'co_client')
+        THEN c.archived_by_client ELSE c.archived_by_owner END
+"""
+
+
+def _page(filters: Filters, after: Position | None) -> tuple[str, dict[str, Any]]:
+    """The statement that chooses a page, with no condition that is not asked for; its values."""
+    conditions: list[str] = []
+    values: dict[str, Any] = {}
+    first = "AND active_on IS NOT NULL"
+    if not filters.archived:
+        conditions.append(_UNARCHIVED)
+    if filters.listing_id is not None:
+        values["listing_id"] = filters.listing_id
+    if filters.assigned_to is not None:
+        conditions.append("c.assigned_user_id = :assigned_to")
+        values["assigned_to"] = filters.assigned_to
+    if filters.is_unassigned:
+        conditions.append("c.assigned_user_id IS NULL")
+    if filters.is_unread is not None:
+        conditions.append(f"p.unread_count {'>' if filters.is_unread else '='} 0")
+    if filters.is_active is not None:
+        conditions.append("c.is_active" if filters.is_active else "NOT c.is_active")
+    if after is not None:
+        conditions.append(f"({_ACTIVE_AT}, c.id) < (:active_at, CAST(:last_id AS uuid))")
+        first = "AND active_on <= (CAST(:active_at AS timestamptz) AT TIME ZONE 'UTC')::date"
+        values |= {"active_at": after.active_at, "last_id": after.id}
+    kind = _BY_DAY if filters.listing_id is None else _BY_LISTING
+    wanted = "".join(f" AND {each}" for each in conditions)
+    return kind.replace("{first}", first).replace("{conditions}", wanted), values
+
+
 class ConversationViews:
     """Reads conversations for viewers.
 
@@ -85,35 +179,8 @@ class ConversationViews:
             WITH chosen AS (SELECT * FROM chat.conversations WHERE id = ANY (:ids))
             {view}
         """)
-        # In the order of the index by day, within which few have to be sorted.
-        self._list = text(f"""
-            WITH page AS (
-                SELECT c.id, coalesce(c.last_message_at, c.created_at) AS active_at
-                FROM chat.participants p
-                JOIN chat.conversations c ON c.id = p.conversation_id
-                WHERE p.user_id = :viewer_id AND p.left_at IS NULL
-                  AND (p.role IN ('client', 'co_client') OR c.last_seq > 0 OR c.shown_empty)
-                  AND (:archived OR NOT CASE WHEN p.role IN ('client', 'co_client')
-                                        THEN c.archived_by_client ELSE c.archived_by_owner END)
-                  AND (CAST(:listing_id AS uuid) IS NULL OR c.listing_id = :listing_id)
-                  AND (CAST(:assigned_to AS uuid) IS NULL OR c.assigned_user_id = :assigned_to)
-                  AND (NOT :is_unassigned OR c.assigned_user_id IS NULL)
-                  AND (CAST(:is_unread AS boolean) IS NULL
-                       OR (p.unread_count > 0) = :is_unread)
-                  AND (CAST(:is_active AS boolean) IS NULL OR c.is_active = :is_active)
-                  AND (CAST(:active_at AS timestamptz) IS NULL
-                       OR (p.active_on <= (CAST(:active_at AS timestamptz)
-                                           AT TIME ZONE 'UTC')::date
-                           AND (coalesce(c.last_message_at, c.created_at), c.id)
-                               < (:active_at, CAST(:last_id AS uuid))))
-                ORDER BY p.active_on DESC, active_at DESC, c.id DESC
-                LIMIT :limit OFFSET :skip
-            ), chosen AS (
-                SELECT c.*, page.active_at FROM page JOIN chat.conversations c USING (id)
-            )
-            {view}
-            ORDER BY c.active_at DESC, c.id DESC
-        """)
+        self._view = view
+        self._lists: dict[str, Any] = {}
 
     async def get(
         self, connection: AsyncConnection, viewer_id: UUID, conversation_ids: Sequence[UUID]
@@ -163,22 +230,12 @@ class ConversationViews:
         after: Position | None = None,
     ) -> "list[Conversation]":
         """A page of the viewer's own, latest activity first."""
-        result = await connection.execute(
-            self._list,
-            {
-                "viewer_id": viewer_id,
-                "limit": limit,
-                "skip": skip,
-                "archived": filters.archived,
-                "listing_id": filters.listing_id,
-                "assigned_to": filters.assigned_to,
-                "is_unassigned": filters.is_unassigned,
-                "is_unread": filters.is_unread,
-                "is_active": filters.is_active,
-                "active_at": after and after.active_at,
-                "last_id": after and after.id,
-            },
-        )
+        chosen, values = _page(filters, after)
+        if (query := self._lists.get(chosen)) is None:
+            query = text(f"{chosen} {self._view} ORDER BY c.active_at DESC, c.id DESC")
+            self._lists[chosen] = query
+        values |= {"viewer_id": viewer_id, "limit": limit, "skip": skip}
+        result = await connection.execute(query, values)
         rows = result.all()
         last = await _last_messages(connection, rows)
         return [_conversation(row, viewer_id, last.get(row.id)) for row in rows]

@@ -26,5 +26,36 @@ async def test_a_page_of_many_conversations_reads_little_but_its_own_rows(
             page = await views.list(connection, owner.user_id, limit=5, filters=Filters())
     assert len(page) == 5
     assert reads.rows["conversations"] <= 30 + 5
-    # Those of one day, and of each of the page both people, for it and for its last message.
-    assert reads.rows["participants"] <= 30 + 5 * 2 * 2
+    # One for the day, those of it, and of each of the page both people, for it and for its
+    # last message.
+    assert reads.rows["participants"] <= 1 + 30 + 5 * 2 * 2
+
+
+async def test_a_page_is_read_day_by_day_whatever_the_planner_takes_a_user_for(
+    own_node: Node, own_database_url: str
+) -> None:
+    """By a plan for all users, in a database without statistics."""
+    owner = await own_node.add_user(Role.OWNER)
+    chats = [await own_node.add_chat(owner=owner) for _ in range(40)]
+    async with connected(own_database_url) as admin:
+        await admin.executemany(
+            "UPDATE chat.conversations SET created_at = now() - $1 * interval '1 day'"
+            " WHERE id = $2",
+            [(age, chat.id) for age, chat in enumerate(chats)],
+        )
+    async with own_node.database.transaction() as connection:
+        views = ConversationViews(await HostTables.inspect(connection))
+        await connection.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
+        async with Reads(connection) as reads:
+            await connection.execute(text("SET LOCAL enable_sort = on"))
+            page = await views.list(
+                connection, owner.user_id, limit=3, filters=Filters(is_unassigned=True)
+            )
+        async with Reads(connection) as by_listing:
+            await connection.execute(text("SET LOCAL enable_sort = on"))
+            filters = Filters(listing_id=chats[30].listing_id)
+            found = await views.list(connection, owner.user_id, limit=3, filters=filters)
+    assert [each.id for each in page] == [chat.id for chat in chats[:3]]
+    assert reads.rows["conversations"] <= 3 + 3
+    assert [each.id for each in found] == [chats[30].id]
+    assert by_listing.rows["conversations"] == 1
