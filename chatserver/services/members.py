@@ -99,14 +99,14 @@ class MemberService:
             present = before.role_of(user_id)
             if present is role:
                 done = None
-                views = await self._viewers.read(connection, conversation_id, [user_id])
+                shown = (await self._viewers.read(connection, conversation_id, [VISITOR]))[VISITOR]
             else:
                 await self._check_fits(connection, principal, before, user_id, role)
                 done = await self._add(connection, principal.user_id, before, user_id, role)
-                views = dict(done.views)
+                shown = done.visitors_view
         note_access(principal, before, "add_participant")
         await self._publish(done)
-        found = next(one for one in views[user_id].participants if one.user_id == user_id)
+        found = next(one for one in shown.participants if one.user_id == user_id)
         return found, present is None
 
     async def remove(self, principal: Principal, conversation_id: UUID, user_id: UUID) -> None:
@@ -303,8 +303,12 @@ class MemberService:
         user_id: UUID,
         unread: Unread | None,
     ) -> _Done:
-        """Read the views of all who know of the conversation, and of the user who left."""
-        viewers = {*before.audience, *after.audience, user_id, VISITOR}
+        """Read the views of all who know of the conversation, and of the user who left: their
+        sockets may have joined it by its id.
+        """
+        viewers = {*before.audience, *after.audience, VISITOR}
+        if user_id not in after.member_ids:
+            viewers.add(user_id)
         views = await self._viewers.read(connection, after.id, viewers)
         return _Done(views, views.pop(VISITOR), unread)
 
