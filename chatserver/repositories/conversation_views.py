@@ -116,8 +116,9 @@ _BY_LISTING = f"""
 """
 
 _UNARCHIVED = """
-    NOT CASE WHEN p.role IN ('client', 'co_client')
-        THEN c.archived_by_client ELSE c.archived_by_owner END
+    NOT CASE WHEN p.role IN ('client', 'co_client') THEN c.archived_by_client
+             WHEN p.role IN ('owner', 'agent') THEN c.archived_by_owner
+             ELSE false END
 """
 
 

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatserver.errors import Forbidden, NotFound
-from chatserver.models import Message, Principal
+from chatserver.models import MemberRole, Message, Principal
 from chatserver.repositories import conversations, messages
 from chatserver.repositories.conversations import Membership
 
@@ -50,6 +50,20 @@ async def lock_conversation(
     if membership is None or not may_access(principal, membership):
         raise NotFound
     return membership
+
+
+def check_may_write(principal: Principal, membership: Membership) -> None:
+    """Forbidden for an observer, and in a closed conversation for anybody."""
+    role = membership.role_of(principal.user_id)
+    if role is MemberRole.OBSERVER and not principal.is_privileged:
+        raise observer()
+    if not membership.is_active:
+        raise closed()
+
+
+def observer() -> Forbidden:
+    """Return the error for an observer who would write."""
+    return Forbidden("An observer does not write.")
 
 
 def closed() -> Forbidden:

@@ -30,10 +30,12 @@ from chatserver.repositories.conversations import Membership
 from chatserver.services.access import (
     access_conversation,
     access_message,
+    check_may_write,
     closed,
     lock_conversation,
     note_access,
     note_visit,
+    observer,
 )
 from chatserver.services.content import clean_media_url, clean_text
 from chatserver.services.hints import HeadHints
@@ -78,7 +80,7 @@ def _refusal(outcome: Outcome) -> ChatError:
         case Outcome.CLOSED:
             return closed()
         case Outcome.OBSERVER:
-            return Forbidden("An observer does not write.")
+            return observer()
         case Outcome.BAD_REPLY:
             problem = "There is no such message in the conversation."
             return InvalidPayload(fields={"reply_to_seq": [problem]})
@@ -190,7 +192,8 @@ class MessageService:
         """Replace the text of the caller's own message and keep what it replaced.
 
         Raises Forbidden when it is not the caller's, no text, deleted, older than the
-        edit window, or in a closed conversation. The same text again changes nothing.
+        edit window, in a closed conversation, or for an observer. The same text again
+        changes nothing.
         """
         text = self._clean(content, MessageType.TEXT)
         await self._check_rate(principal)
@@ -199,7 +202,7 @@ class MessageService:
             self._check_editable(principal, message, at)
             if message.content == text:
                 return message
-            _check_open(membership)
+            check_may_write(principal, membership)
             rev = membership.rev + 1
             await messages.replace_content(connection, message, content=text, rev=rev, at=at)
             await conversations.touch(connection, membership.id, rev=rev, at=at)
@@ -211,15 +214,15 @@ class MessageService:
     async def delete(self, principal: Principal, message_id: UUID) -> None:
         """Make the caller's own message a tombstone: its number stays, its text goes.
 
-        Deleting it again changes nothing. Raises Forbidden for another's message and
-        in a closed conversation.
+        Deleting it again changes nothing. Raises Forbidden for another's message,
+        in a closed conversation, and for an observer.
         """
         async with self._lock_message(principal, message_id) as (connection, membership, message):
             if message.sender_id != principal.user_id:
                 raise Forbidden("Only its sender may delete a message.")
             if message.is_deleted:
                 return
-            _check_open(membership)
+            check_may_write(principal, membership)
             rev, at = membership.rev + 1, await conversations.now(connection)
             await messages.replace_content(
                 connection, message, content="", rev=rev, at=at, is_delete=True
@@ -302,12 +305,6 @@ class MessageService:
         retry_after = await self._rate_limits.hit(principal.user_id)
         if retry_after is not None:
             raise RateLimited(retry_after=retry_after)
-
-
-def _check_open(membership: Membership) -> None:
-    """The membership is that of a locked conversation: nobody closes it meanwhile."""
-    if not membership.is_active:
-        raise closed()
 
 
 def _digest(draft: Draft, content: str) -> bytes:

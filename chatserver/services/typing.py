@@ -14,7 +14,7 @@ from chatserver.events import Publisher, TypingChanged
 from chatserver.models import Principal
 from chatserver.repositories import conversations
 from chatserver.repositories.conversations import Membership
-from chatserver.services.access import closed, may_access
+from chatserver.services.access import check_may_write, may_access
 
 BELIEVED_FOR: Final = 1.0
 """Seconds for which a conversation is taken to be as it was when it was looked up."""
@@ -71,8 +71,8 @@ class TypingService:
     ) -> None:
         """Tell the room. The caller has seen to it that the socket has joined it.
 
-        Raises Forbidden in a closed conversation, and NotFound in one that is no longer
-        the caller's: there the socket types no more.
+        Raises Forbidden in a closed conversation and for an observer, and NotFound in one
+        that is no longer the caller's: there the socket types no more.
         """
         membership = await self._get_membership(conversation_id)
         if membership is not None:
@@ -169,5 +169,4 @@ class TypingService:
 def _check(principal: Principal, membership: Membership) -> None:
     if not may_access(principal, membership):
         raise NotFound
-    if not membership.is_active:
-        raise closed()
+    check_may_write(principal, membership)

@@ -282,6 +282,33 @@ async def test_everybody_but_an_observer_writes_as_what_they_are(node: Node, cha
     assert (await node.all_messages(chat.client, chat))[3].sender == sent[3].sender
 
 
+async def test_who_became_an_observer_changes_nothing_that_they_wrote(
+    node: Node, chat: Chat
+) -> None:
+    agent = await add(node, chat, AGENT)
+    message = await node.send(agent, chat)
+    await node.members.put(HOST, chat.id, agent.user_id, OBSERVER)
+    node.publisher.clear()
+    with pytest.raises(Forbidden):
+        await node.messages.edit(agent, message.id, "said by an observer")
+    with pytest.raises(Forbidden):
+        await node.messages.delete(agent, message.id)
+    with pytest.raises(Forbidden):
+        await node.typing.set_typing(agent, chat.id, "a", is_typing=True)
+    assert node.publisher.events == []
+    # An admin may write anywhere.
+    admin = replace(agent, role=Role.ADMIN)
+    assert (await node.messages.edit(admin, message.id, "said by an admin")).rev == message.rev + 2
+
+
+async def test_what_a_side_put_away_an_observer_still_sees(node: Node, chat: Chat) -> None:
+    observer = await add(node, chat, OBSERVER)
+    for person in chat.people:
+        await node.conversations.archive(person, chat.id)
+    page = await node.conversations.list(observer, limit=5)
+    assert [each.id for each in page.conversations] == [chat.id]
+
+
 async def test_nothing_from_before_is_unread_and_all_that_others_send_is(
     node: Node, chat: Chat
 ) -> None:
