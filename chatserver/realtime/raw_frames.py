@@ -20,6 +20,7 @@ NO_EVENT: Final = "invalid_frame"
 _OBJECTS: Final = ("message", "message_updated", "message_deleted", "delivery_receipt", "error")
 _MEMBERS: Final = ("typing", "presence", "read_receipt")
 _HEAD: Final = "head"
+_CONVERSATION: Final = "conversation"
 
 _LOADERS: Final = {name: Loader(schema()) for name, schema in FRAMES.items()}
 # Anything else that a client calls a client_msg_id is not repeated to it.
@@ -74,7 +75,7 @@ def error_frame(error: dict[str, Any], client_msg_id: str | None = None) -> byte
 
 @dataclass(frozen=True, slots=True)
 class Reworded:
-    """An event in the raw websocket's words; `frame` is None for a `head`.
+    """An event in the raw websocket's words; `frame` is None for a `head` and a `conversation`.
 
     `data` is the payload, and `conversation_id` is None where it has none.
     """
@@ -85,7 +86,8 @@ class Reworded:
 
     @property
     def conversation_id(self) -> str | None:
-        found: str | None = self.data.get("conversation_id")
+        name = "id" if self.event == _CONVERSATION else "conversation_id"
+        found: str | None = self.data.get(name)
         return found
 
 
@@ -122,7 +124,7 @@ def _reword(packet: bytes) -> Reworded | None:
     event, data = orjson.loads(packet.removeprefix(EVENT_PREFIX))
     if not isinstance(data, dict):
         return None
-    if event == _HEAD:
+    if event in (_HEAD, _CONVERSATION):
         return Reworded(event, data, None)
     if event not in _OBJECTS and event not in _MEMBERS:
         return None

@@ -126,7 +126,7 @@ def test_other_events_have_their_members_beside_the_type_and_as_data(name: str) 
     assert reworded.conversation_id is None
 
 
-@pytest.mark.parametrize("name", ["unread", "conversation", "notice", "pong"])
+@pytest.mark.parametrize("name", ["unread", "notice", "pong"])
 def test_other_events_are_not_for_raw_connections(name: str) -> None:
     assert Rewording().reword(event(name, {"conversation_id": CHAT})) is None
 
@@ -141,6 +141,13 @@ def test_a_head_is_known_and_not_told() -> None:
     reworded = Rewording().reword(event("head", head))
     assert reworded is not None
     assert (reworded.frame, reworded.data) == (None, head)
+
+
+def test_a_change_of_the_conversation_counts_and_is_not_told() -> None:
+    """Else the next `head` would be taken to tell of something missed."""
+    reworded = Rewording().reword(event("conversation", {"id": CHAT, "rev": 7}))
+    assert reworded is not None
+    assert (reworded.frame, reworded.conversation_id, reworded.data["rev"]) == (None, CHAT, 7)
 
 
 def test_an_event_is_reworded_once_for_all_who_get_it() -> None:
