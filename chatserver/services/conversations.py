@@ -236,9 +236,9 @@ class ConversationService:
     ) -> Conversation:
         """Close the conversation or open it again, and say who of the owner's side answers in it.
 
-        Each change counts in `rev` and is told to the members. Raises Forbidden for a
-        caller who is neither of the owner's side nor privileged, and InvalidPayload where
-        who is to answer is not of the owner's side.
+        Each change counts in `rev` and is told to the members in an event of its own. Raises
+        Forbidden for a caller who is neither of the owner's side nor privileged, and
+        InvalidPayload where who is to answer is not of the owner's side.
         """
         async with self._database.transaction() as connection:
             before = await lock_conversation(connection, principal, conversation_id)
@@ -254,9 +254,10 @@ class ConversationService:
             views = await self._viewers.read(connection, conversation_id, viewers)
         note_access(principal, after, "update")
         views = await self._viewers.with_presence(views)
-        if after is not before:
-            told = {user: views[user] for user in after.audience}
-            self._publisher.publish(ConversationChanged(told, views[VISITOR]))
+        for rev in range(before.rev + 1, after.rev + 1):
+            seen = {user: replace(view, rev=rev) for user, view in views.items()}
+            told = {user: seen[user] for user in after.audience}
+            self._publisher.publish(ConversationChanged(told, seen[VISITOR]))
         return views[principal.user_id]
 
     async def _set_active(

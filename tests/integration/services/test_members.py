@@ -543,6 +543,18 @@ async def test_it_is_assigned_to_one_of_the_owners_side_who_stays(node: Node, ch
     assert (await node.view(chat.owner, chat)).assigned_user_id is None
 
 
+async def test_two_changes_at_once_are_an_event_for_each_number(node: Node, chat: Chat) -> None:
+    """A client that is told of a number beyond the next one takes the others for missed."""
+    owner_id = chat.owner.user_id
+    view = await node.conversations.update(
+        chat.owner, chat.id, is_active=False, assigned_user_id=owner_id
+    )
+    events = node.publisher.of(ConversationChanged)
+    assert [{v.rev for v in each.views.values()} for each in events] == [{1}, {2}]
+    assert [each.visitors_view.rev for each in events if each.visitors_view] == [1, 2]
+    assert view.rev == 2
+
+
 async def test_lists_are_filtered_and_the_host_lists_anybodys(node: Node) -> None:
     agent = await node.add_user(Role.AGENT)
     chats = [await node.add_chat() for _ in range(4)]
