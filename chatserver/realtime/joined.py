@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from chatserver.errors import ChatError
+from chatserver.errors import ChatError, NotFound
+from chatserver.realtime.raw_clients import RawClient
 from chatserver.realtime.room_names import (
     conversation_room,
     presence_room,
@@ -99,7 +100,7 @@ class JoinedRooms:
             if principal.is_privileged or principal.user_id in members:
                 self._meet(sid, session, conversation_id, members)
             else:
-                self.leave(sid, session, conversation_id)
+                self._lose(sid, session, conversation_id)
 
     async def _look(self, sid: str, session: Session, conversation_ids: Sequence[UUID]) -> None:
         """Leave those that are no longer the caller's, and hear of who is in the others now."""
@@ -112,7 +113,14 @@ class JoinedRooms:
             if conversation_id in found:
                 self._meet(sid, session, conversation_id, found[conversation_id])
             else:
-                self.leave(sid, session, conversation_id)
+                self._lose(sid, session, conversation_id)
+
+    def _lose(self, sid: str, session: Session, conversation_id: UUID) -> None:
+        """Leave what is no longer the caller's; a raw websocket, which has no other, ends."""
+        self.leave(sid, session, conversation_id)
+        client = self._adapter.get_client(sid)
+        if isinstance(client, RawClient):
+            client.refuse(NotFound())
 
     def _meet(
         self, sid: str, session: Session, conversation_id: UUID, members: Sequence[UUID]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from chatserver.eio.handshakes import Environ
 from chatserver.eio.protocol import POLICY_VIOLATION, SERVICE_RESTART, Reason
 from chatserver.eio.session import EngineSocket
-from chatserver.errors import Forbidden
+from chatserver.errors import ChatError, Forbidden
 from chatserver.realtime.raw_frames import (
     Reworded,
     Rewording,
@@ -205,6 +205,11 @@ class RawClient(Client):
 
     def _tell_connected(self) -> None:
         """There is no frame for it: the websocket is open."""
+
+    def refuse(self, error: ChatError) -> None:
+        """End the session for good, because of `error`; nothing happens for one that has gone."""
+        if not self.has_left:
+            self._refuse_with(error.to_dict())
 
     def _tell_refused(self, refusal: Mapping[str, Any]) -> None:
         self._refuse_with(refusal.get("data") or Forbidden(refusal["message"]).to_dict())

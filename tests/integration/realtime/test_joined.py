@@ -11,6 +11,7 @@ from chatserver.realtime.room_names import presence_room, user_room
 from tests.integration.realtime.test_namespace import rooms_of
 from tests.kit.app import add_person, running_server
 from tests.kit.clients import Rest, open_chat, opened
+from tests.kit.raw import RawDevice
 from tests.kit.services import principal
 from tests.kit.waiting import eventually
 
@@ -44,3 +45,29 @@ async def test_while_no_connection_is_free_the_event_says_who_is_in_it(database_
                 assert await told(tenant, landlord) == [desk, moderator]
                 only = {devices[0].sid, user_room(chat.landlord.id)}
                 assert await told(tenant) == [only, moderator - {presence_room(chat.landlord.id)}]
+
+
+async def test_a_raw_websocket_ends_when_its_conversation_is_no_longer_the_users(
+    database_url: str,
+) -> None:
+    async with running_server(database_url) as server, ClientSession() as http:
+        rest = Rest(http, server.base_url)
+        chat = await open_chat(rest, database_url)
+        agent, host = await add_person(database_url), principal(uuid4(), Role.SERVICE)
+        await server.node.members.put(host, UUID(chat.id), agent.id, MemberRole.AGENT)
+        people = (agent, chat.tenant)
+        theirs, tenants = [
+            await RawDevice.open(http, server.base_url, chat, each) for each in people
+        ]
+        for device in (theirs, tenants):
+            await device.send(type="message", content="Hello")
+            await device.heard("message")
+        await server.node.members.remove(host, UUID(chat.id), agent.id)
+        frames, code = await theirs.ended()
+        assert (frames[-1]["type"], frames[-1]["data"]["code"]) == ("error", "not_found")
+        assert code == 1008
+        await tenants.send(type="message", content="They have gone.")
+        await tenants.until(
+            lambda raw: raw.of("message")[-1]["data"]["content"] == "They have gone."
+        )
+        await tenants.close()
