@@ -35,7 +35,7 @@ class Listener(ABC):
 
     @abstractmethod
     def of(self, kind: str) -> list[Any]:
-        """What was heard of one kind so far, in order."""
+        """Everything of one kind so far, in order."""
 
     @abstractmethod
     def _latest(self) -> str:
