@@ -205,6 +205,8 @@ class MemberService:
             if walk.is_over and role is MemberRole.AGENT:
                 done = await self._remove(connection, by_id, membership, agent_id)
             elif not walk.is_over and role is None:
+                if not await members.hold_user(connection, self._user_query, agent_id):
+                    return
                 try:
                     await self._check_room(connection, membership, agent_id, MemberRole.AGENT)
                 except (Forbidden, TooManyParticipants) as error:

@@ -691,6 +691,19 @@ async def test_a_walk_passes_by_what_cannot_be_and_what_is_otherwise(
     assert full.id != observed.id
 
 
+async def test_an_agent_whom_the_host_erased_meanwhile_is_not_added(
+    node: Node, agency: Agency
+) -> None:
+    other = await node.add_chat()
+    await node.members.put_agent(HOST, agency.owner.user_id, agency.agent.user_id)
+    await node.members.put_agent(HOST, other.owner.user_id, agency.chats[0].client.user_id)
+    await node.sql("DELETE FROM core.users WHERE id = :id", id=agency.agent.user_id)
+    await node.members.walk()
+    assert await agency.members(node) == [False, False]
+    # And keeps nobody waiting.
+    assert len((await node.view(other.owner, other)).participants) == 3
+
+
 async def test_an_owner_who_is_their_own_client_elsewhere_is_no_agent(
     node: Node, agency: Agency
 ) -> None:
