@@ -8,7 +8,8 @@ down_revision = "0010"
 branch_labels = None
 depends_on = None
 
-# Few at a time, and locked in the order in which sends lock them: one that waits for a
+# Those that were opened since the revision before have their list and their day already. Few
+# at a time, and locked in the order in which sends lock them: one that waits for a
 # batch waits for some milliseconds.
 BATCH = 200
 
@@ -17,7 +18,7 @@ FILL = text("""
         SELECT id, client_user_id, owner_user_id, created_at,
                (coalesce(last_message_at, created_at) AT TIME ZONE 'UTC')::date AS active_on
         FROM chat.conversations
-        WHERE CAST(:last AS uuid) IS NULL OR id > :last
+        WHERE member_ids IS NULL AND (CAST(:last AS uuid) IS NULL OR id > :last)
         ORDER BY id
         LIMIT :limit
         FOR NO KEY UPDATE
@@ -26,11 +27,11 @@ FILL = text("""
         SET member_ids = ARRAY[b.client_user_id, b.owner_user_id],
             member_roles = ARRAY['C', 'O']::"char"[]
         FROM batch b
-        WHERE c.id = b.id AND c.member_ids IS NULL
+        WHERE c.id = b.id
     ), dated AS (
         UPDATE chat.participants p SET active_on = b.active_on, joined_at = b.created_at
         FROM batch b
-        WHERE p.conversation_id = b.id AND p.active_on IS NULL
+        WHERE p.conversation_id = b.id
     )
     SELECT id FROM batch ORDER BY id DESC LIMIT 1
 """)

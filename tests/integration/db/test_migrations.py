@@ -191,6 +191,12 @@ async def test_conversations_from_before_members_get_their_two(database_url: str
             " VALUES (:id, :client, 'client'), (:id, :owner, 'owner')",
             id=opened, client=chat.client.user_id, owner=chat.owner.user_id,
         )  # fmt: skip
+        # The day changes, as with a first message, and back.
+        for at in ("created_at + interval '2 days'", "NULL"):
+            await node.sql(
+                f"UPDATE chat.conversations SET last_message_at = {at} WHERE id = :id",
+                id=empty.id,
+            )
         await migrations.upgrade(database_url)
         faults = await find_faults(node.database)
         # The change that added the agent went with its table.
