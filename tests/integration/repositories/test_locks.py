@@ -39,3 +39,25 @@ async def test_messages_for_which_a_row_is_locked_are_told_from_others(
         assert await list_locked(connection, [elsewhere, nowhere]) == set()
         await holder.execute("ROLLBACK")
     assert await list_locked(connection, batch) == set()
+
+
+async def test_the_first_message_of_a_day_needs_everybodys_row(
+    node: Node, connection: asyncpg.Connection, database_url: str
+) -> None:
+    """It gives all of them the new day, the sender's own and that of who has left, too."""
+    chat, free = await node.add_chat(), await node.add_chat()
+    batch = [new(chat, chat.client), new(free, free.client)]
+    async with connected(database_url) as holder:
+        await holder.execute(
+            "UPDATE chat.conversations SET created_at = created_at - interval '2 days'"
+            " WHERE id = $1",
+            chat.id,
+        )
+        await holder.execute("BEGIN")
+        await holder.execute(
+            "SELECT FROM chat.participants WHERE user_id = $1 FOR NO KEY UPDATE",
+            chat.client.user_id,
+        )
+        async with asyncio.timeout(PATIENCE):
+            assert await list_locked(connection, batch) == {batch[0].id}
+        await holder.execute("ROLLBACK")
