@@ -55,7 +55,7 @@ def _filters(call: Call) -> Filters:
 def _assigned_to(call: Call) -> UUID | None:
     assigned = call.query["assigned"]
     if assigned == "me":
-        return call.principal.user_id
+        return call.query["user_id"] or call.principal.user_id
     return assigned if isinstance(assigned, UUID) else None
 
 

@@ -97,6 +97,9 @@ async def test_lists_take_filters(place: Place) -> None:
     assert await count("is_active=false") == await count("unread=true") == 0
     assert await count(f"listing_id={rest.listing}&user_id={client.id}", SERVICE) == 1
     assert await count("", SERVICE) == 0
+    # As that user sees them.
+    assert await count(f"assigned=me&user_id={owner.id}", SERVICE) == 1
+    assert await count(f"assigned=me&user_id={client.id}", SERVICE) == 0
     for name, value in (("assigned", "you"), ("listing_id", "x"), ("unread", "x")):
         reply = await rest.get(f"{conversations}?{name}={value}", user=owner)
         assert reply.bad_fields == {name}
