@@ -314,6 +314,7 @@ async def test_who_is_removed_is_told_and_hears_nothing_more(
     agent = await add_person(server.database_url, Role.AGENT)
     member_ids = {"conversation_id": chat.id}
     members, host = server.node.members, principal(uuid4(), Role.SERVICE)
+    assert (await phone.call("message", {**member_ids, "content": "Hello"}))["ok"]
     async with opened(server.base_url, agent, chat.landlord) as (theirs, desk):
         await members.put(host, UUID(chat.id), agent.id, MemberRole.AGENT)
         (told,) = await theirs.heard("conversation")
@@ -330,7 +331,7 @@ async def test_who_is_removed_is_told_and_hears_nothing_more(
             assert (await desk.call(event, {**member_ids, **payload}))["ok"]
             answer = await theirs.call(event, {**member_ids, **payload})
             assert answer["error"]["code"] == "not_found"
-        await phone.heard("message")
+        await phone.heard("message", 2)
         assert not theirs.of("message")
         assert not theirs.of("typing")
 
