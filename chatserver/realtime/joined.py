@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,7 @@ class JoinedRooms:
         self._conversations = conversations
         self._typing = typing
         self._sessions: dict[UUID, dict[str, Session]] = {}
+        self._followed: dict[UUID, Sequence[UUID]] = {}  # the members of the latest event
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def enter(
@@ -76,44 +78,62 @@ class JoinedRooms:
         await self._look(sid, session, list(session.joined))
 
     def members_changed(self, payload: Mapping[str, Any]) -> None:
-        """A `conversation` event is about to be delivered here: have the sockets follow it."""
+        """A `conversation` event is about to be delivered here: have the sockets follow it.
+
+        The same change comes once for each user who has a socket here: it is looked up once.
+        """
         conversation_id = UUID(payload["id"])
         members = [UUID(one["user_id"]) for one in payload["participants"]]
-        for sid, session in self._sessions.get(conversation_id, {}).items():
-            joined, user_id = session.joined[conversation_id], session.principal.user_id
-            peers = {*members} - {user_id}
-            if (user_id in members) is joined.is_visitor or joined.peers != peers:
-                task = asyncio.create_task(self._follow(sid, session, conversation_id, members))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+        if conversation_id in self._followed:
+            self._followed[conversation_id] = members
+        elif self._is_news(conversation_id, members):
+            self._followed[conversation_id] = members
+            task = asyncio.create_task(self._follow(conversation_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _follow(
-        self, sid: str, session: Session, conversation_id: UUID, members: Sequence[UUID]
-    ) -> None:
-        """The event may have been overtaken: the database knows. Without it, it is believed."""
+    def _is_news(self, conversation_id: UUID, members: Sequence[UUID]) -> bool:
+        """Return whether a socket that joined believes in other members than these."""
+        for session in self._sessions.get(conversation_id, {}).values():
+            joined, user_id = session.joined[conversation_id], session.principal.user_id
+            if (user_id in members) is joined.is_visitor or joined.peers != {*members} - {user_id}:
+                return True
+        return False
+
+    async def _follow(self, conversation_id: UUID) -> None:
+        """The event may have been overtaken: the database knows. Without it, it is believed.
+
+        What comes while it is asked may be newer than the answer: then it is asked again.
+        """
         try:
-            await self._look(sid, session, [conversation_id])
-        except ChatError:
-            if conversation_id not in session.joined:
-                return
-            principal = session.principal
-            if principal.is_privileged or principal.user_id in members:
-                self._meet(sid, session, conversation_id, members)
-            else:
-                self._lose(sid, session, conversation_id)
+            while members := self._followed[conversation_id]:
+                self._followed[conversation_id] = []
+                with suppress(ChatError):
+                    found = await self._conversations.list_members([conversation_id])
+                    members = found.get(conversation_id, ())
+                for sid, session in list(self._sessions.get(conversation_id, {}).items()):
+                    self._settle(sid, session, conversation_id, members)
+        finally:
+            del self._followed[conversation_id]
 
     async def _look(self, sid: str, session: Session, conversation_ids: Sequence[UUID]) -> None:
         """Leave those that are no longer the caller's, and hear of who is in the others now."""
         if not conversation_ids:
             return
-        found = await self._conversations.list_members(session.principal, conversation_ids)
+        found = await self._conversations.list_members(conversation_ids)
         for conversation_id in conversation_ids:
-            if conversation_id not in session.joined:
-                continue
-            if conversation_id in found:
-                self._meet(sid, session, conversation_id, found[conversation_id])
-            else:
-                self._lose(sid, session, conversation_id)
+            if conversation_id in session.joined:
+                self._settle(sid, session, conversation_id, found.get(conversation_id, ()))
+
+    def _settle(
+        self, sid: str, session: Session, conversation_id: UUID, members: Sequence[UUID]
+    ) -> None:
+        """Have a socket that joined hear of these members, or leave if it is no longer for it."""
+        principal = session.principal
+        if members and (principal.is_privileged or principal.user_id in members):
+            self._meet(sid, session, conversation_id, members)
+        else:
+            self._lose(sid, session, conversation_id)
 
     def _lose(self, sid: str, session: Session, conversation_id: UUID) -> None:
         """Leave what is no longer the caller's; a raw websocket, which has no other, ends."""

@@ -1,9 +1,12 @@
 """Joined conversations: their sockets follow who is in them, also without the database."""
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 from aiohttp import ClientSession
+from sqlalchemy import event
 
 from chatserver.events import ConversationChanged
 from chatserver.models import MemberRole, Participant, Role
@@ -45,6 +48,37 @@ async def test_while_no_connection_is_free_the_event_says_who_is_in_it(database_
                 assert await told(tenant, landlord) == [desk, moderator]
                 only = {devices[0].sid, user_room(chat.landlord.id)}
                 assert await told(tenant) == [only, moderator - {presence_room(chat.landlord.id)}]
+
+
+async def test_members_are_read_once_for_all_sockets_that_a_change_is_told_to(
+    database_url: str,
+) -> None:
+    async with running_server(database_url) as server, ClientSession() as http:
+        chat = await open_chat(Rest(http, server.base_url), database_url)
+        agent, host = await add_person(database_url), principal(uuid4(), Role.SERVICE)
+        async with opened(server.base_url, *chat.people * 3) as devices:
+            said = {"conversation_id": chat.id, "content": "Hello"}
+            assert (await devices[0].call("message", said))["ok"]
+            for device in devices:
+                assert (await device.call("join", {"conversation_id": chat.id}))["ok"]
+            reads: list[str] = []
+
+            def note(*execution: Any) -> None:
+                task = asyncio.current_task()
+                assert task is not None
+                reads.append(task.get_coro().__qualname__)  # type: ignore[union-attr]
+
+            engine = server.node.database.engine.sync_engine
+            event.listen(engine, "before_cursor_execute", note)
+            try:
+                await server.node.members.put(host, UUID(chat.id), agent.id, MemberRole.AGENT)
+                await eventually(lambda: not len(server.node.publisher))
+                await eventually(lambda: not server.node.namespace._joined._tasks)
+            finally:
+                event.remove(engine, "before_cursor_execute", note)
+            assert reads.count("JoinedRooms._follow") == 1
+            for device in devices:
+                assert presence_room(agent.id) in server.node.server.rooms(device.sid)
 
 
 async def test_a_raw_websocket_ends_when_its_conversation_is_no_longer_the_users(
