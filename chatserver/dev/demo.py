@@ -14,6 +14,8 @@ from chatserver.db.host import HostTables
 from chatserver.db.migrations import upgrade
 from chatserver.events import Event
 from chatserver.models import Principal, Role
+from chatserver.repositories import openings
+from chatserver.repositories.openings import Parties
 from chatserver.services.conversations import ConversationService
 from chatserver.services.presence import PresenceService
 from chatserver.services.senders import SenderService
@@ -133,6 +135,9 @@ async def open_demo_conversation(engine: AsyncEngine, settings: PresenceSettings
     database, nobody = Database(engine), _Nobody()
     async with database.transaction() as connection:
         host = await HostTables.inspect(connection)
+        parties = Parties(DEMO_LISTINGS[1].id, TENANT.id, LANDLORD.id)
+        if (found := await openings.find(connection, parties)) is not None:
+            return found
     presence = PresenceService(database, database, PresenceLeases(), nobody, settings)
     viewers = Viewers(host, presence, SenderService(database, host, ttl=0.0))
     conversations = ConversationService(database, host, viewers, nobody, RateLimits(""))
