@@ -1,19 +1,23 @@
 """Mistakes in who may see what; and a log that tells too much."""
 
 import sys
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import structlog
 
+from chatserver.events import Event, TypingChanged
 from chatserver.models import Principal
+from chatserver.realtime.namespace import ChatNamespace
+from chatserver.realtime.publisher import SocketPublisher
+from chatserver.realtime.room_names import conversation_room
 from chatserver.repositories import conversations
 from chatserver.repositories.conversations import Membership
 from chatserver.services import messages as message_service
-from chatserver.services.conversations import ConversationService
 from chatserver.services.messages import Draft, MessageService, Sent
 from chatserver.services.sessions import SessionService
-from tests.chaos.checker.faults.planting import fault, patch
+from tests.chaos.checker.faults.planting import before_sending, fault, patch
 
 
 async def _any_conversation(connection: Any, _: Principal, conversation_id: UUID) -> Membership:
@@ -30,12 +34,18 @@ def history_of_anybody() -> None:
 
 @fault(5, sign="the event typing of another's")
 def join_anything() -> None:
-    """Joining asks for no access; the answer is refused later, but the room is entered."""
+    """Whoever asks to join is in the room before it is refused, and typing is told to all there."""
+    join = ChatNamespace.on_join
 
-    async def allow(*_: Any) -> tuple[UUID, ...]:
-        return ()
+    async def enter_and_join(self: ChatNamespace, sid: str, data: dict[str, Any]) -> dict[str, Any]:
+        await self.enter_room(sid, conversation_room(data["conversation_id"]))
+        return await join(self, sid, data)
 
-    patch(ConversationService, "join", allow)
+    def tell_all(_: SocketPublisher, event: Event) -> list[Event]:
+        return [replace(event, member_ids=None) if isinstance(event, TypingChanged) else event]
+
+    patch(ChatNamespace, "on_join", enter_and_join)
+    before_sending(tell_all)
 
 
 @fault(5, sign="the log has a text")
