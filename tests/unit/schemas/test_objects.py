@@ -48,8 +48,9 @@ CONVERSATIONS = model(
     listing=model(models.Listing, price=st.none() | PRICES),
     client=model(models.User),
     owner=model(models.User),
+    participants=st.lists(model(models.Participant), max_size=3),
     last_message=st.none() | MESSAGES,
-    peer_presence=st.none() | PRESENCES,
+    peer_presence=st.none() | model(models.PeerPresence, user_ids=st.just(())),
 )
 
 DUMPS: list[tuple[type[Schema], Callable[[Any], dict[str, Any]], st.SearchStrategy[Any]]] = [
@@ -117,6 +118,9 @@ def assert_same(original: Any, loaded: dict[str, Any]) -> None:
             assert value == getattr(original.presence, name)
         elif isinstance(value, dict) and name != "data":
             assert_same(getattr(original, name), value)
+        elif name == "participants":
+            for participant, part in zip(original.participants, value, strict=True):
+                assert_same(participant, part)
         else:
             expected = getattr(original, name)
             assert value == (float(expected) if isinstance(expected, Decimal) else expected)
