@@ -241,9 +241,15 @@ async def running_node(database_url: str, **overrides: Any) -> AsyncIterator[Nod
             statement_timeout=settings.database.statement_timeout,
         )
     )
-    async with database.transaction() as connection:
-        host = await HostTables.inspect(connection)
-        await nodes.keep_promise(connection, MEMBERS)
+    try:
+        async with database.transaction() as connection:
+            host = await HostTables.inspect(connection)
+            # A standby, which cannot be written to, has it from its primary.
+            if MEMBERS not in await nodes.list_promises(connection):
+                await nodes.keep_promise(connection, MEMBERS)
+    except BaseException:
+        await database.dispose()
+        raise
     node = Node(settings, database, host)
     try:
         yield node
