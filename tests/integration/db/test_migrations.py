@@ -5,6 +5,8 @@ import sys
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+from asyncpg import ForeignKeyViolationError
 from sqlalchemy import text
 
 from chatserver.db import migrations
@@ -84,6 +86,16 @@ async def test_a_downgrade_takes_away_what_the_upgrade_made(empty_database_url: 
     engine = create_engine(url, pool_size=1)
     assert not await migrations.is_current(engine)
     await engine.dispose()
+
+
+async def test_a_downgrade_gives_the_keys_to_the_users_back(empty_database_url: str) -> None:
+    url = empty_database_url
+    await migrations.upgrade(url)
+    await migrations.downgrade(url, "0007")
+    async with connected(url) as connection:
+        with pytest.raises(ForeignKeyViolationError):
+            await connection.execute("INSERT INTO chat.unread_totals VALUES (gen_random_uuid())")
+    await migrations.upgrade(url)
 
 
 async def test_a_database_of_a_newer_server_counts_as_current(database_url: str) -> None:

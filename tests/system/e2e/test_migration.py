@@ -11,7 +11,6 @@ from typing import Final
 
 import pytest
 from aiohttp import ClientSession
-from asyncpg import ForeignKeyViolationError
 
 import chatserver
 from chatserver.db import migrations
@@ -24,18 +23,34 @@ from tests.kit.services import connected
 from tests.kit.stalls import PATIENCE
 from tests.kit.waiting import eventually
 
-OLD: Final = "0007"
-"""What the older node knows. Raise it when the server cannot send without a later one."""
+OLD: Final = "0010"
+"""What the older node knows. Raise it when the server cannot send without a later one.
 
-
-UNKNOWN_YET: Final = """
-
-async def _do_nothing(_: NodeService) -> None: ...
-
-
-NodeService.look = NodeService.leave = _do_nothing
+`make older` shows the same of nodes whose code is older, too.
 """
-"""To a node as old as that: the tables of 0009."""
+
+FURTHER: Final = """
+from alembic import op
+
+from chatserver.db.migrations import with_short_locks
+
+revision = "further"
+down_revision = "{newest}"
+
+
+def upgrade():
+    with_short_locks(
+        op.get_bind(),
+        "ALTER TABLE chat.unread_totals DROP CONSTRAINT further",
+        "ALTER TABLE chat.conversations ADD COLUMN further integer",
+    )
+"""
+"""A revision behind ours that locks the host's users and what sends need, as 0008 and 0010 do."""
+
+KEY: Final = """
+    ALTER TABLE chat.unread_totals
+    ADD CONSTRAINT further FOREIGN KEY (user_id) REFERENCES core.users (id)
+"""
 
 
 @pytest.fixture
@@ -52,15 +67,22 @@ def old_checkout(folder: Path) -> Path:
     for file in (folder / "migrations" / "versions").glob("[0-9]*.py"):
         if file.name[:4] > OLD:
             file.unlink()
-    nodes = folder / "chatserver" / "services" / "nodes.py"
-    nodes.write_text(nodes.read_text("utf-8") + UNKNOWN_YET, "utf-8")
+    return folder
+
+
+def further_migrations(folder: Path) -> Path:
+    """A copy of the migrations with FURTHER behind them."""
+    shutil.copytree(migrations.migrations_directory(), folder)
+    versions = folder / "versions"
+    newest = max(file.name[:4] for file in versions.glob("[0-9]*.py"))
+    (versions / "further.py").write_text(FURTHER.format(newest=newest), "utf-8")
     return folder
 
 
 def old_node(
-    database_url: str, directory: Path, checkout: Path
+    database_url: str, directory: Path, checkout: Path | None = None
 ) -> AbstractAsyncContextManager[ServerProcess]:
-    """A node of that copy, whose users write as much as they can."""
+    """A node of that copy, or of this checkout; its users write as much as they can."""
     return serving(database_url, free_port(), directory, checkout=checkout, rate_limit__user="")
 
 
@@ -115,20 +137,24 @@ async def test_an_older_node_goes_on_sending_while_the_database_is_migrated(
 
 
 async def test_a_migration_that_cannot_get_a_lock_tries_again_and_nobody_waits_for_it(
-    old_database_url: str, tmp_path: Path
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It needs the host's users and the tables of a send, of which the host reads one."""
-    checkout = old_checkout(tmp_path / "old")
-    url = old_database_url
+    url = empty_database_url
+    await migrations.upgrade(url)
+    async with connected(url) as connection:
+        await connection.execute(KEY)
     async with (
-        old_node(url, tmp_path, checkout) as server,
+        old_node(url, tmp_path) as server,
         under_load(url, server) as load,
         connected(url) as host,
         connected(url) as log_ins,
     ):
+        further = further_migrations(tmp_path / "further")
+        monkeypatch.setattr(migrations, "migrations_directory", lambda: further)
         async with host.transaction():  # of the host application, with locks of its own
             await host.execute("SELECT count(*) FROM chat.conversations")
-            migrating = asyncio.create_task(migrate(url))
+            migrating = asyncio.create_task(migrations.upgrade(url))
             # Each attempt holds others up for 0.1 s; one that waited would do so until its end.
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(
@@ -136,12 +162,8 @@ async def test_a_migration_that_cannot_get_a_lock_tries_again_and_nobody_waits_f
                     goes_on(4, lambda: log_ins.execute("SELECT FROM core.users LIMIT 1")),
                 )
             assert not migrating.done()
-        assert (await migrating).returncode == 0
-    await migrations.downgrade(url, OLD)
-    async with connected(url) as connection:
-        with pytest.raises(ForeignKeyViolationError):
-            await connection.execute("INSERT INTO chat.unread_totals VALUES (gen_random_uuid())")
-    await migrations.upgrade(url)
+        await migrating
+        await log_ins.execute("SELECT further FROM chat.conversations LIMIT 1")
 
 
 async def goes_on(seconds: float, step: Callable[[], Awaitable[object]]) -> None:
